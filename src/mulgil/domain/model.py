@@ -1,0 +1,94 @@
+"""A domain as data: what a folder such as `domains/eco_ko` says, as frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """A category: `code` and `label` on the wire, `aliases` also accepted, `keywords` found in messages."""
+
+    code: str
+    label: str
+    help: str
+    aliases: tuple[str, ...]
+    keywords: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A base-info field other than the category, in the order in which input is checked.
+
+    `name` is its name on the wire, `entry_key` the key of a catalogue row that lists the options which an entry fits,
+    `aliases` maps other spellings to an option, `words` lists the morphemes that tell an option from the talk.
+    """
+
+    name: str
+    label: str
+    entry_key: str
+    max_length: int
+    options: tuple[str, ...]
+    aliases: Mapping[str, str]
+    words: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The word lists of the deciders; see `decide.py` for what each does."""
+
+    profanity: tuple[str, ...]
+    profanity_allowed: tuple[str, ...]
+    keyword_exceptions: tuple[str, ...]
+    negations: tuple[str, ...]
+    return_words: tuple[str, ...]
+    return_marks: tuple[str, ...]
+    return_phrases: tuple[str, ...]
+    any_phrases: tuple[str, ...]
+    any_words: tuple[str, ...]
+    any_targets: tuple[str, ...]
+    topic_words: tuple[str, ...]
+    request_words: tuple[str, ...]
+    neutral_nouns: tuple[str, ...]
+    user_words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A field's value in a session: `chosen` in base-info, or guessed from the talk."""
+
+    text: str
+    chosen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a session knows of its person: the categories by code, and the fields' values by field name."""
+
+    category: str | None = None
+    base_category: str | None = None
+    values: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """One domain, read and checked; `count` is the number of recommendations in an answer."""
+
+    name: str
+    language: str
+    folder: Path
+    count: int
+    category_field: str
+    default_category: str
+    categories: Mapping[str, Category]
+    fields: tuple[Field, ...]
+    rules: Rules
+    messages: Mapping[str, str]
+    prompts: Mapping[str, str]
+
+    @property
+    def catalogue(self) -> Path:
+        """The catalogue's file."""
+        return self.folder / "catalogue.jsonl"
