@@ -44,15 +44,53 @@ class Rules:
     keyword_exceptions: tuple[str, ...]
     negations: tuple[str, ...]
     return_words: tuple[str, ...]
+    return_particles: tuple[str, ...]
     return_marks: tuple[str, ...]
     return_phrases: tuple[str, ...]
+    return_exceptions: tuple[str, ...]
     any_phrases: tuple[str, ...]
     any_words: tuple[str, ...]
     any_targets: tuple[str, ...]
     topic_words: tuple[str, ...]
     request_words: tuple[str, ...]
+    follow_up_words: tuple[str, ...]
     neutral_nouns: tuple[str, ...]
     user_words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """Sentences of which every combination is right: what a model too small to write well chooses `recommend` from.
+
+    A sentence is a lead, `subject` (with `$category`) and one of `closings`. The lead says the person's situation
+    (`phrases` by field and option, joined by `joiner`, ended by `end`), quotes the word that decided (`word`, with
+    `$word`), or, where neither is known, is one of `openers`.
+    """
+
+    subject: str
+    openers: tuple[str, ...]
+    closings: tuple[str, ...]
+    word: str
+    phrases: Mapping[str, Mapping[str, str]]
+    joiner: str
+    end: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRules:
+    """What the model's text may be made of, as pieces of regular expressions for the schema's patterns.
+
+    `letters` and `punctuation` are the inside of a character class, `endings` an alternation that ends each sentence;
+    the lengths are characters, smallest and largest.
+    """
+
+    letters: str
+    punctuation: str
+    endings: str
+    recommend: tuple[int, int]
+    title: tuple[int, int]
+    description: tuple[int, int]
+    frames: Frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +123,10 @@ class Domain:
     categories: Mapping[str, Category]
     fields: tuple[Field, ...]
     rules: Rules
+    answer: AnswerRules
     messages: Mapping[str, str]
     prompts: Mapping[str, str]
+    page: Mapping[str, str]
 
     @property
     def catalogue(self) -> Path:
