@@ -119,9 +119,7 @@ def _meta(domain: str, passages: Sequence[_Passage], embedder: Embedder) -> Meta
     return Meta(domain, embedder.name, embedder.dimension, LEXICAL_VERSION, len(passages), content)
 
 
-def _ensure(
-    folder: Path, meta: Meta, passages: Sequence[_Passage], embedder: Embedder, progress: Progress
-) -> _Changes:
+def _ensure(folder: Path, meta: Meta, passages: Sequence[_Passage], embedder: Embedder, progress: Progress) -> _Changes:
     old = _old(folder, embedder)
     if old is None:
         return _publish(folder, meta, _Writing(passages, None, embedder, progress))

@@ -82,9 +82,7 @@ class Index:
         self._shard = shard
         self.meta = meta
 
-    def search(
-        self, dense: Sequence[float], lexical: Sparse, where: Where, limit: int
-    ) -> tuple[list[Hit], list[Hit]]:
+    def search(self, dense: Sequence[float], lexical: Sparse, where: Where, limit: int) -> tuple[list[Hit], list[Hit]]:
         """Return at most `limit` hits of the dense leg and of the lexical leg, each best first."""
         legs = [_nearest(list(dense), DENSE, where, limit)]
         if lexical.indices:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import mul
 
 from mulgil.retrieval.base import Entry
 from mulgil.retrieval.index import Hit
@@ -30,3 +31,53 @@ def ranking(dense: Sequence[Hit], lexical: Sequence[Hit], values: Mapping[str, s
     entries = {hit.entry.id: hit.entry for hit in (*dense, *lexical)}
     ranked = [Ranked(entry, _score(entry, legs, values)) for entry in entries.values()]
     return sorted(ranked, key=lambda each: (-each.score, each.entry.id))
+
+
+def varied(
+    ranked: Sequence[Ranked],
+    vectors: Mapping[str, Sequence[float]],
+    chosen: Sequence[Ranked],
+    count: int,
+    nearness: float,
+) -> list[Ranked]:
+    """Return `count` of the ranked, best first, none whose text is nearly that of a better or a chosen one.
+
+    `vectors` have length 1; two are nearly the same over the cosine `nearness`. Such ones come last, where others
+    are too few.
+    """
+    kept: list[Ranked] = []
+    near: list[Ranked] = []
+    for each in ranked:
+        rivals = (vectors[other.entry.id] for other in (*chosen, *kept))
+        same = any(_cosine(vectors[each.entry.id], rival) > nearness for rival in rivals)
+        (near if same else kept).append(each)
+        if len(kept) == count:
+            break
+    return (kept + near)[:count]
+
+
+def _dense_shares(hits: Sequence[Hit]) -> dict[str, float]:
+    # Cosines of one embedder lie close together, and elsewhere for another one: only their spread here tells them apart.
+    best, worst = max((hit.score for hit in hits), default=0.0), min((hit.score for hit in hits), default=0.0)
+    spread = best - worst
+    return {hit.entry.id: (hit.score - worst) / spread if spread else 1.0 for hit in hits}
+
+
+def _score(entry: Entry, legs: tuple[Mapping[str, float], Mapping[str, float]], values: Mapping[str, str]) -> float:
+    dense, lexical = (leg.get(entry.id, 0.0) for leg in legs)
+    relevance = _DENSE_WEIGHT * dense + (1 - _DENSE_WEIGHT) * lexical
+    return min(max(relevance + _fit(entry, values), 0.0), 1.0)
+
+
+def _fit(entry: Entry, values: Mapping[str, str]) -> float:
+    return sum(_field_fit(entry.values.get(name, ()), value) for name, value in values.items())
+
+
+def _field_fit(options: Sequence[str], value: str) -> float:
+    if not options or not value:
+        return 0.0
+    return _FIT if key(value) in map(key, options) else -_MISFIT
+
+
+def _cosine(one: Sequence[float], other: Sequence[float]) -> float:
+    return sum(map(mul, one, other))
