@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from mulgil.engines.scripted import Answer, Fault, Script, ScriptedEngine, ScriptedServer, load_script, start_scripted
 from mulgil.errors import SetupError
@@ -377,6 +378,24 @@ async def test_in_a_thread_it_serves_and_takes_another_script():
         assert await asyncio.to_thread(engine.recorder.wait, len)
         engine.release("go")
         assert text_of(body_of(b"".join(await client.reads()))) == "two"
+
+
+def test_on_uvloop_it_plays_the_same():
+    async def exchange() -> tuple[bytes, str]:
+        answers = (Answer(text="ab"), Answer(pieces=("ab", "cd"), fault=Fault(kind="reset", at=1)))
+        server = await start_scripted(Script(answers=answers))
+        whole = await response_to(server, ask())
+        client = await Raw(server).open("/v1/chat/completions", ask())
+        try:
+            await client.reads()
+            end = "whole"
+        except ConnectionResetError:
+            end = "reset"
+        server.close()
+        return whole, end
+
+    whole, end = uvloop.run(exchange())
+    assert (text_of(body_of(whole)), end) == ("ab", "reset")
 
 
 @pytest.mark.parametrize(

@@ -61,8 +61,12 @@ def build_flow(steps: Steps) -> Flow:
     return flow
 
 
-def _node(step: Callable[[State, Emit], Awaitable[State]]) -> Callable[[State, Runtime[_Context]], Awaitable[State]]:
-    async def node(state: State, runtime: Runtime[_Context]) -> State:
+class _Node(Protocol):
+    async def __call__(self, state: State, *, runtime: Runtime[_Context]) -> State: ...
+
+
+def _node(step: Callable[[State, Emit], Awaitable[State]]) -> _Node:
+    async def node(state: State, *, runtime: Runtime[_Context]) -> State:
         return await step(state, runtime.context.emit)
 
     return node

@@ -6,28 +6,26 @@ The build that was replaced stays until the next one, so that nobody's opening f
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import qdrant_edge as edge
 
 from mulgil.errors import SetupError
 from mulgil.retrieval.base import Entry
+from mulgil.retrieval.disk import UNFINISHED, alone, publish, sweep
 from mulgil.retrieval.embed import Embedder
 from mulgil.retrieval.index import (
     CATEGORY,
     DENSE,
     LEXICAL,
     META,
-    POINTER,
     SHARD,
     Index,
     IndexBroken,
@@ -38,7 +36,6 @@ from mulgil.retrieval.index import (
     open_index,
     payload_of,
     point_id,
-    serving_build,
 )
 from mulgil.retrieval.ingest import Problem
 from mulgil.retrieval.lexical import LEXICAL_VERSION, Analyser, passage_vector, terms
@@ -47,8 +44,6 @@ Progress = Callable[[int, int], None]
 """Told how many entries are done, and of how many."""
 
 _BATCH = 32
-_UNFINISHED = "tmp"
-_LOCK = "lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +89,8 @@ def build_index(
     started = time.monotonic()
     if not entries:
         raise SetupError(f"No row can be used ({len(problems)} have problems); the index stays as it is.")
-    with _setup_errors(folder), _alone(folder):
-        _sweep(folder)
+    with _setup_errors(folder), alone(folder):
+        sweep(folder)
         passages = [_passage(entry, analyser) for entry in entries]
         changes = _ensure(folder, _meta(domain, passages, embedder), passages, embedder, progress)
     new = len(entries) - changes.unchanged
@@ -138,17 +133,13 @@ def _old(folder: Path, embedder: Embedder) -> Index | None:
 
 
 def _publish(folder: Path, meta: Meta, writing: _Writing) -> _Changes:
-    unfinished, build = folder / _UNFINISHED, folder / f"build-{meta.content[:16]}"
+    unfinished, build = folder / UNFINISHED, folder / f"build-{meta.content[:16]}"
     unfinished.mkdir()
     (unfinished / META).write_text(json.dumps(asdict(meta), ensure_ascii=False), encoding="utf-8")
     changes = writing.into(unfinished / SHARD)
     # The engine tidies a shard when it is opened first; done here, no reader ever changes it.
     open_build(unfinished, meta).close()
-    _to_disk(unfinished)
-    if build.exists():
-        shutil.rmtree(build)
-    unfinished.rename(build)
-    _point(folder, build.name)
+    publish(unfinished, build)
     return changes
 
 
@@ -208,47 +199,8 @@ class _Writing:
 
 def _point_of(passage: _Passage, dense: Sequence[float], average: float) -> edge.Point:
     sparse = passage_vector(passage.terms, average)
-    vector = {DENSE: list(dense), LEXICAL: edge.SparseVector(list(sparse.indices), list(sparse.values))}
+    vector: dict[str, Any] = {DENSE: list(dense), LEXICAL: edge.SparseVector(list(sparse.indices), list(sparse.values))}
     return edge.Point(point_id(passage.entry.id), vector, payload_of(passage.entry))
-
-
-def _point(folder: Path, name: str) -> None:
-    following = folder / f"{POINTER}.{_UNFINISHED}"
-    following.write_text(name, encoding="utf-8")
-    _sync(following)
-    following.replace(folder / POINTER)
-    _sync(folder)
-
-
-def _to_disk(folder: Path) -> None:
-    for path in (folder, *folder.rglob("*")):
-        _sync(path)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _sweep(folder: Path) -> None:
-    serving = serving_build(folder)
-    for path in (folder / _UNFINISHED, *folder.glob("build-*")):
-        if path != serving and path.exists():
-            shutil.rmtree(path)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / _LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SetupError(f"Another build of the index in {folder} is under way; wait until it has ended.") from None
-        yield
 
 
 @contextmanager

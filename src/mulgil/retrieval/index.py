@@ -51,7 +51,7 @@ class Meta:
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """Which entries a search may find: of the category or (`elsewhere`) of the others, among `only`, without `without`."""
+    """Which entries a search may find: the category's or (`elsewhere`) all but its, among `only`, not in `without`."""
 
     category: str | None = None
     elsewhere: bool = False
@@ -76,7 +76,7 @@ class Stored:
 
 
 class Index:
-    """An open build. Every method blocks, any thread may call it, and each raises `IndexBroken` when it can't answer."""
+    """An open build. Its methods block, any thread may call them; each raises `IndexBroken` if it can't answer."""
 
     def __init__(self, shard: edge.EdgeShard, meta: Meta) -> None:
         self._shard = shard

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from operator import mul
 
 from mulgil.retrieval.base import Entry
 from mulgil.retrieval.index import Hit
@@ -57,7 +56,7 @@ def varied(
 
 
 def _dense_shares(hits: Sequence[Hit]) -> dict[str, float]:
-    # Cosines of one embedder lie close together, and elsewhere for another one: only their spread here tells them apart.
+    # An embedder's cosines lie close together, each embedder's elsewhere: only their spread tells them apart.
     best, worst = max((hit.score for hit in hits), default=0.0), min((hit.score for hit in hits), default=0.0)
     spread = best - worst
     return {hit.entry.id: (hit.score - worst) / spread if spread else 1.0 for hit in hits}
@@ -80,4 +79,4 @@ def _field_fit(options: Sequence[str], value: str) -> float:
 
 
 def _cosine(one: Sequence[float], other: Sequence[float]) -> float:
-    return sum(map(mul, one, other))
+    return sum(x * y for x, y in zip(one, other, strict=True))

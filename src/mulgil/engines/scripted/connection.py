@@ -6,7 +6,7 @@ import asyncio
 import socket
 import struct
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, cast
 
 import httptools
 
@@ -60,8 +60,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Note the new connection."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - narrows asyncio's own type
-        self._transport = transport
+        # uvloop's transports are no subclass of asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
         self._stage.connections.add(self)
 
     def data_received(self, data: bytes) -> None:

@@ -56,7 +56,9 @@ class ScriptedServer:
 
     async def listen(self, host: str, port: int) -> None:
         """Listen; port 0 takes a free one. `base_url` is known afterwards."""
-        self._server = await asyncio.get_running_loop().create_server(lambda: Connection(self), host, port)
+        loop = asyncio.get_running_loop()
+        # asyncio's own backlog of 100 makes a burst of clients wait a second for a new SYN.
+        self._server = await loop.create_server(lambda: Connection(self), host, port, backlog=1024)
         self.base_url = "http://{}:{}".format(*self._server.sockets[0].getsockname()[:2])
 
     def answer(self, request: Request) -> tuple[Plan, Record | None]:

@@ -1,0 +1,84 @@
+"""Whether a message is the domain's business."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+
+from mulgil.domain.model import Domain, Field, Rules
+from mulgil.domain.talk import Span, Talk, spans
+from mulgil.morphemes import Token
+
+# Kiwi's tags: nouns and names point somewhere; a verb or an adjective that is spelled like a topic word is none.
+_NAMING = ("NNG", "NNP")
+_PRONOUN = "NP"
+_VERBS = ("VV", "VA", "VX")
+
+
+def speaks_of_topic(rules: Rules, talk: Talk) -> bool:
+    """Tell whether one of the topic words stands in the message."""
+    masks = list(spans(talk.text, rules.keyword_exceptions))
+    verbs = {token.start for token in talk.tokens if token.tag.startswith(_VERBS)}
+    return any(span.start not in verbs and not span.inside(masks) for span in spans(talk.text, rules.topic_words))
+
+
+def asks(domain: Domain, talk: Talk, given: bool) -> bool:
+    """Tell whether the message is a request with nothing that points elsewhere.
+
+    `given`: the session has just been given an answer, so that "in more detail, please" has something to follow.
+    """
+    rules = domain.rules
+    follow_ups = _stands(talk, rules.follow_up_words)
+    requests = _stands(talk, rules.request_words)
+    if given:
+        requests += follow_ups
+    elif follow_ups and not _names_something(talk, requests):
+        return False
+    return bool(requests) and not _points_elsewhere(domain, talk, requests)
+
+
+def _stands(talk: Talk, words: tuple[str, ...]) -> list[Span]:
+    by_form = (Span(token.start, token.end, token.form) for token in talk.tokens if token.form in words)
+    return [*talk.whole(words), *by_form]
+
+
+def _names_something(talk: Talk, requests: list[Span]) -> bool:
+    asked = {span.start for span in requests}
+    return any(
+        token.tag in _NAMING or (token.tag == _PRONOUN and token.start in asked) for token in talk.tokens
+    )
+
+
+def _points_elsewhere(domain: Domain, talk: Talk, requests: list[Span]) -> bool:
+    neutral = _neutral(domain)
+    aside = [*requests, *talk.whole(neutral)]
+    forms = _forms(neutral)
+    nouns = (token for token in talk.tokens if token.tag in _NAMING)
+    return any(token.form not in forms and not _place(token).inside(aside) for token in nouns)
+
+
+def _place(token: Token) -> Span:
+    return Span(token.start, token.end, token.form)
+
+
+def _neutral(domain: Domain) -> tuple[str, ...]:
+    rules = domain.rules
+    return (
+        *rules.neutral_nouns,
+        *rules.follow_up_words,
+        *rules.return_words,
+        *rules.topic_words,
+        *(word for field in domain.fields for word in _field_words(field)),
+    )
+
+
+def _field_words(field: Field) -> Iterator[str]:
+    yield from field.options
+    yield from field.aliases
+    for words in field.words.values():
+        yield from words
+
+
+@cache
+def _forms(words: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(words)

@@ -1,0 +1,64 @@
+"""The gateway's ASGI application: routes, and what answers when none fits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from mulgil.door import pages
+from mulgil.door.metrics import Metrics
+from mulgil.door.pages import Check
+from mulgil.door.routes import Desk, Recommendation, Turns, accepts_stream
+from mulgil.door.stream import HEADERS
+from mulgil.errors import InternalError, MethodNotAllowed, MulgilError, NotFound
+from mulgil.flow.question import Kind
+
+Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
+
+KINDS: tuple[Kind, ...] = ("base-info", "free-text")
+_BY_STATUS: Mapping[int, type[MulgilError]] = {404: NotFound, 405: MethodNotAllowed}
+
+
+def build_application(desk: Desk, metrics: Metrics, checks: dict[str, Check], lifespan: Lifespan) -> Starlette:
+    """Return the application over this desk."""
+
+    async def refuse(request: Request, error: Exception) -> Response:
+        told = _told(error)
+        if request.method == "GET" and accepts_stream(request.headers):
+            return Response(desk.wire.refusal_frames(told), headers=_text(HEADERS))
+        status, body, extra = desk.wire.refusal(told)
+        allowed = getattr(error, "headers", None) or {}
+        return Response(body, status, {"content-type": "application/json; charset=utf-8", **_text(extra), **allowed})
+
+    turns = Route("/ai/chatbot/turns/{turn_id}", Turns(desk), methods=["DELETE"])
+    return Starlette(
+        routes=[
+            *(_recommendation(desk, kind) for kind in KINDS),
+            turns,
+            *pages.routes(desk.wire.domain, metrics, checks),
+        ],
+        exception_handlers={HTTPException: refuse, MulgilError: refuse, Exception: refuse},
+        lifespan=lifespan,
+    )
+
+
+def _recommendation(desk: Desk, kind: Kind) -> Route:
+    return Route(f"/ai/chatbot/recommendation/{kind}", Recommendation(desk, kind), methods=["GET", "HEAD", "POST"])
+
+
+def _told(error: Exception) -> MulgilError:
+    if isinstance(error, MulgilError):
+        return error
+    if isinstance(error, HTTPException):
+        return _BY_STATUS.get(error.status_code, InternalError)()
+    return InternalError(type(error).__name__)
+
+
+def _text(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    return {name.decode(): value.decode() for name, value in headers}
