@@ -58,9 +58,7 @@ def choose(domain: Domain, values: Mapping[str, str], profile: Profile) -> Decis
         raise ChoiceUnknown(domain.category_field)
     given = [field for field in domain.fields if field.name in values]
     chosen = {field.name: Value(match_option(field, values[field.name]), chosen=True) for field in given}
-    updated = replace(
-        profile, category=category.code, base_category=category.code, values={**profile.values, **chosen}
-    )
+    updated = replace(profile, category=category.code, base_category=category.code, values={**profile.values, **chosen})
     return Decision(True, False, category, "chosen", text, updated)
 
 
@@ -96,8 +94,9 @@ def _category(domain: Domain, heard: _Heard, profile: Profile, rng: random.Rando
     wanted = next((each for each in heard.keywords if each.wanted), None)
     if wanted:
         return wanted.code, "keyword", wanted.span.word
-    if heard.back and profile.base_category in domain.categories:
-        return profile.base_category, "return", heard.back.word
+    base = profile.base_category
+    if heard.back and base is not None and base in domain.categories:
+        return base, "return", heard.back.word
     if heard.anything and not heard.back:
         return _another(domain, heard.keywords, profile, rng), "anything", heard.anything.word
     return _kept(domain, profile)
@@ -112,6 +111,6 @@ def _another(domain: Domain, unwanted: Sequence[Keyword], profile: Profile, rng:
 
 
 def _kept(domain: Domain, profile: Profile) -> tuple[str, By, None]:
-    if profile.category in domain.categories:
+    if profile.category is not None and profile.category in domain.categories:
         return profile.category, "session", None
     return domain.default_category, "default", None

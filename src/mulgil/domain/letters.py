@@ -8,23 +8,26 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 _IN_SYLLABLE = 0xE000
 _ALONE = 0xE100
 _VOWEL = 0xE200
 _END = 0xE300
 _TENSE = "SSANG"
+# fmt: off
 _CONSONANTS = (
-    "KIYEOK NIEUN TIKEUT RIEUL MIEUM PIEUP SIOS IEUNG CIEUC CHIEUCH KHIEUKH THIEUTH PHIEUPH HIEUH "
-    "SSANGKIYEOK SSANGTIKEUT SSANGPIEUP SSANGSIOS SSANGCIEUC"
-).split()
-_VOWELS = "A AE YA YAE EO E YEO YE O WA WAE OE YO U WEO WE WI YU EU YI I".split()
+    "KIYEOK", "NIEUN", "TIKEUT", "RIEUL", "MIEUM", "PIEUP", "SIOS", "IEUNG", "CIEUC", "CHIEUCH", "KHIEUKH", "THIEUTH",
+    "PHIEUPH", "HIEUH", "SSANGKIYEOK", "SSANGTIKEUT", "SSANGPIEUP", "SSANGSIOS", "SSANGCIEUC",
+)
+_VOWELS = (
+    "A", "AE", "YA", "YAE", "EO", "E", "YEO", "YE", "O", "WA", "WAE", "OE", "YO", "U", "WEO", "WE", "WI", "YU", "EU",
+    "YI", "I",
+)
+# fmt: on
 
-ALONE = f"{chr(_ALONE)}-{chr(_VOWEL - 1)}"
-"""The inside of a character class: consonants that stand alone."""
 VOWELS = f"{chr(_VOWEL)}-{chr(_END - 1)}"
-"""The same for vowels."""
+"""The inside of a character class: vowels."""
 HANGUL = f"{chr(_IN_SYLLABLE)}-{chr(_END - 1)}"
 """The same for all of Hangul."""
 SILENT = chr(_IN_SYLLABLE + _CONSONANTS.index("IEUNG"))
@@ -45,7 +48,7 @@ def spell(text: str) -> Spelled:
     return Spelled("".join(letter for _, letter in pieces), tuple(at for at, _ in pieces))
 
 
-@cache
+@lru_cache(maxsize=20_000)
 def letters_of(char: str) -> str:
     """Return the letters of one character."""
     if _is_letter(char):
@@ -72,6 +75,11 @@ def alone(consonant: str) -> str:
 def is_alone(letter: str) -> bool:
     """Tell whether a letter is a consonant that stands alone."""
     return _ALONE <= ord(letter) < _VOWEL
+
+
+def is_hangul(letter: str) -> bool:
+    """Tell whether a letter is one of Hangul."""
+    return _IN_SYLLABLE <= ord(letter) < _END
 
 
 def is_vowel(letter: str) -> bool:

@@ -1,7 +1,7 @@
 """Profanity, however it is spelled, and not what merely contains its letters.
 
-A listed word is found with separators between its letters, letters repeated, vowels drawn out, Hangul taken apart,
-Latin look-alikes. Then it must stand as a word: what is written in one piece may border on any morpheme, what was taken
+A listed word is found with separators between its letters, letters repeated, vowels drawn out, Hangul taken apart
+(see `spellings`). Then it must stand as a word: what is written in one piece may border on any morpheme, what was taken
 apart only on white space and signs, for there the morphemes say nothing.
 """
 
@@ -10,49 +10,98 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 
-from mulgil.domain.letters import ALONE, HANGUL, SILENT, VOWELS, alone, is_alone, is_vowel, letters_of, spell, tensed
+from mulgil.domain.letters import Spelled, is_alone, is_hangul, is_vowel, letters_of, spell
 from mulgil.domain.model import Rules
+from mulgil.domain.spellings import Script, Spelling, spellings
 from mulgil.domain.talk import Span, Talk, spans
 
-_MOST = 8
-_GAP = rf"(?:[^\w{HANGUL}]|[\d_]){{0,3}}"
-_SIGN = rf"[^\w\s{HANGUL}]"
-_ASCII_LETTERS = "a-z"
-_LOOKALIKES = {
-    "a": "a@4", "b": "b8", "c": "ck(", "e": "e3", "g": "g9", "i": "i1!|l", "l": "l1|", "o": "o0", "s": "s5$z", "t": "t7+", "u": "uv*@"
-}  # fmt: skip
-_LATIN_VOWELS = "aeiou"
 # Separators that a sentence has no use for inside a word: behind them the word needs no clean end.
 _ODD = re.compile(r"[^\w\s.,:;/()\[\]'\"·\-–—]|[\d_]")
+# How far back an alphabet's last letter may be: a comma and a space.
+_LISTED = 3
 
 
 @dataclass(frozen=True, slots=True)
 class _Find:
-    """A place where the letters of a listed word stand."""
+    """A place where the letters of a listed word stand; `letters` are those of the text."""
 
     start: int
     end: int
-    first_alone: bool
-    last_alone: bool
+    letters: str
+    spelling: Spelling
 
 
 def is_profane(rules: Rules, talk: Talk) -> bool:
     """Tell whether a listed word stands in the message as a word, outside what is allowed."""
     allowed = list(spans(talk.text, rules.profanity_allowed))
-    found = (find for find in _finds(rules, talk) if _stands_free(talk, find))
+    found = (find for find in _finds(rules, talk) if _begins(talk, find) and _ends(talk, find))
     return any(not Span(find.start, find.end, "").inside(allowed) for find in found)
 
 
 def _finds(rules: Rules, talk: Talk) -> Iterator[_Find]:
     spelled = spell(talk.text)
-    for pattern in _patterns(rules.profanity):
-        for match in pattern.finditer(spelled.letters):
-            start, end = match.span(1)
-            yield _Find(
-                spelled.origin[start],
-                spelled.origin[end - 1] + 1,
-                is_alone(spelled.letters[start]),
-                is_alone(spelled.letters[end - 1]),
-            )
+    by_letter = spellings(rules.profanity)
+    for at, letter in enumerate(spelled.letters):
+        candidates = by_letter.get(letter, ())
+        if candidates and _is_edge(spelled, at):
+            yield from filter(None, (_find(spelled, at, each) for each in candidates))
+
+
+def _find(spelled: Spelled, at: int, spelling: Spelling) -> _Find | None:
+    match = spelling.pattern.match(spelled.letters, at)
+    if match is None or not _is_edge(spelled, match.end()):
+        return None
+    # A word's first consonants alone are another word's too, so those that count are listed themselves.
+    if spelling.script is Script.HANGUL and not any(map(is_vowel, match[0])):
+        return None
+    return _Find(spelled.origin[at], spelled.origin[match.end() - 1] + 1, match[0], spelling)
+
+
+def _is_edge(spelled: Spelled, at: int) -> bool:
+    """Tell whether a character, not only a letter of one, begins at this letter."""
+    return at in {0, len(spelled.origin)} or spelled.origin[at] != spelled.origin[at - 1]
+
+
+def _begins(talk: Talk, find: _Find) -> bool:
+    before = talk.text[: find.start][::-1]
+    if _listed(talk, find, before):
+        return False
+    return _borders(talk, find, before, find.letters[0], at_seam=find.start in talk.starts)
+
+
+def _ends(talk: Talk, find: _Find) -> bool:
+    piece = talk.text[find.start : find.end]
+    if find.spelling.script is Script.HANGUL and (_ODD.search(piece) or _drawn_out(piece, find)):
+        return True
+    after = talk.text[find.end :]
+    return _borders(talk, find, after, find.letters[-1], at_seam=find.end in talk.ends)
+
+
+def _borders(talk: Talk, find: _Find, beyond: str, letter: str, *, at_seam: bool) -> bool:
+    """Tell whether the word may border on what is beyond it (read away from the word) at its outer `letter`."""
+    if not beyond[:1].isalnum():
+        return True
+    if find.spelling.lone:
+        return False
+    if is_alone(letter):
+        return not _is_consonant(beyond[0]) or beyond[:1] == beyond[1:2]
+    if is_hangul(letter):  # and "9시발" is when a train leaves: no morpheme may part it from the digit
+        return at_seam and beyond[0].isalpha() and talk.text[find.start : find.end].isalnum()
+    return is_hangul(letters_of(beyond[0])[0])
+
+
+def _listed(talk: Talk, find: _Find, before: str) -> bool:
+    """Tell whether bare consonants with separators go on from others: an alphabet, not a word."""
+    if find.spelling.script is not Script.BARE or talk.text[find.start : find.end].isalnum():
+        return False
+    letters = [char for char in before[:_LISTED] if char.isalnum()]
+    return bool(letters) and _is_consonant(letters[0])
+
+
+def _drawn_out(piece: str, find: _Find) -> bool:
+    return piece.isalnum() and len(piece) > len(find.spelling.word) and not is_alone(find.letters[-1])
+
+
+def _is_consonant(char: str) -> bool:
+    return is_alone(letters_of(char)[:1] or " ")

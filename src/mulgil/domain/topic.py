@@ -44,9 +44,7 @@ def _stands(talk: Talk, words: tuple[str, ...]) -> list[Span]:
 
 def _names_something(talk: Talk, requests: list[Span]) -> bool:
     asked = {span.start for span in requests}
-    return any(
-        token.tag in _NAMING or (token.tag == _PRONOUN and token.start in asked) for token in talk.tokens
-    )
+    return any(token.tag in _NAMING or (token.tag == _PRONOUN and token.start in asked) for token in talk.tokens)
 
 
 def _points_elsewhere(domain: Domain, talk: Talk, requests: list[Span]) -> bool:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Mapping
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -19,13 +18,11 @@ from mulgil.door.stream import HEADERS
 from mulgil.errors import InternalError, MethodNotAllowed, MulgilError, NotFound
 from mulgil.flow.question import Kind
 
-Lifespan = Callable[[Starlette], AbstractAsyncContextManager[None]]
-
 KINDS: tuple[Kind, ...] = ("base-info", "free-text")
 _BY_STATUS: Mapping[int, type[MulgilError]] = {404: NotFound, 405: MethodNotAllowed}
 
 
-def build_application(desk: Desk, metrics: Metrics, checks: dict[str, Check], lifespan: Lifespan) -> Starlette:
+def build_application(desk: Desk, metrics: Metrics, checks: dict[str, Check]) -> Starlette:
     """Return the application over this desk."""
 
     async def refuse(request: Request, error: Exception) -> Response:
@@ -44,7 +41,6 @@ def build_application(desk: Desk, metrics: Metrics, checks: dict[str, Check], li
             *pages.routes(desk.wire.domain, metrics, checks),
         ],
         exception_handlers={HTTPException: refuse, MulgilError: refuse, Exception: refuse},
-        lifespan=lifespan,
     )
 
 

@@ -98,13 +98,13 @@ def build_index(
 
 
 def passage_text(entry: Entry) -> str:
-    """Return the text by which an entry is found."""
-    return "\n".join((entry.title, entry.description, ", ".join(entry.tags)))
+    """Return the text whose vector an entry is found by; its terms are those of the tags too."""
+    return f"{entry.title}\n{entry.description}"
 
 
 def _passage(entry: Entry, analyser: Analyser) -> _Passage:
     text = passage_text(entry)
-    return _Passage(entry, text, terms(analyser, text))
+    return _Passage(entry, text, terms(analyser, "\n".join((text, ", ".join(entry.tags)))))
 
 
 def _meta(domain: str, passages: Sequence[_Passage], embedder: Embedder) -> Meta:

@@ -9,11 +9,13 @@ from mulgil.retrieval.base import Entry
 from mulgil.retrieval.index import Hit
 from mulgil.text import key
 
-_DENSE_WEIGHT = 0.6
+_DENSE_WEIGHT = 0.5
 # BM25 at which half of the lexical weight is given: one rare term of the question stands in the entry.
 _HALF = 5.0
 _FIT = 0.12
-_MISFIT = 0.3
+_MISFIT = -0.3
+# What is meant for some places or jobs only may be wrong for somebody of whom they are not known.
+_UNKNOWN = -0.06
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +71,13 @@ def _score(entry: Entry, legs: tuple[Mapping[str, float], Mapping[str, float]], 
 
 
 def _fit(entry: Entry, values: Mapping[str, str]) -> float:
-    return sum(_field_fit(entry.values.get(name, ()), value) for name, value in values.items())
+    return sum(_field_fit(options, values.get(name, "")) for name, options in entry.values.items() if options)
 
 
 def _field_fit(options: Sequence[str], value: str) -> float:
-    if not options or not value:
-        return 0.0
-    return _FIT if key(value) in map(key, options) else -_MISFIT
+    if not value:
+        return _UNKNOWN
+    return _FIT if key(value) in map(key, options) else _MISFIT
 
 
 def _cosine(one: Sequence[float], other: Sequence[float]) -> float:

@@ -36,7 +36,7 @@ class CatalogueRetriever(BaseRetriever):
     Each Document's metadata holds `entry` (an `Entry`) and `score` (0 to 1, never rising along the result).
     `category` (a code) comes first, and only where it has fewer than `k` entries do others follow; `values` are the
     person's, by field name; entries in `seen` come after all others of their category, the longest unseen first.
-    `ignored` words count nothing in the lexical leg. Raises `UpstreamFailed`, whatever it is that fails.
+    The lexical leg leaves out the words of `ignored`: those that everybody writes, and the categories' names. Raises `UpstreamFailed`, whatever it is that fails.
     """
 
     _index: Index = PrivateAttr()
@@ -50,7 +50,7 @@ class CatalogueRetriever(BaseRetriever):
         self._index = index
         self._embedder = embedder
         self._analyser = analyser
-        self._ignored = frozenset(ignored)
+        self._ignored = frozenset(term for word in ignored for term in terms(analyser, word))
         # One thread: the embedder uses all cores for one text, so a second would only slow both.
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="retrieval")
 

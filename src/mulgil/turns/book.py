@@ -96,6 +96,11 @@ class TurnBook:
         for timer in self._forgotten.values():
             timer.cancel()
 
+    def hurry(self) -> None:
+        """End the running turns now."""
+        for turn in list(self._turns.values()):
+            turn.stop(ShuttingDown())
+
     def _known(self, turn_id: str, request: Request) -> Turn | None:
         turn = self._turns.get(turn_id)
         if turn is None:

@@ -1,0 +1,82 @@
+"""Run a gateway's application on a socket until a signal ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+
+from mulgil.app import Gateway
+from mulgil.errors import SetupError
+from mulgil.settings import Settings
+
+_USER_TIMEOUT_MS = 20_000
+
+
+class Server(uvicorn.Server):
+    """uvicorn, but turns are ended before connections are: each stream gets its `close`."""
+
+    def __init__(self, config: uvicorn.Config, gateway: Gateway, drain: float) -> None:
+        super().__init__(config)
+        self._gateway = gateway
+        self._drain = drain
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Drain, then close. A second signal ends the waiting."""
+        await self._gateway.book.close(0.0 if self.force_exit else self._drain)
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take signals by the loop; uvicorn's own way raises them again at the end, before the engine is stopped."""
+        loop = asyncio.get_running_loop()
+        for sig in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(sig, self._signalled)
+        try:
+            yield
+        finally:
+            for sig in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(sig)
+
+    def _signalled(self) -> None:
+        if self.should_exit:
+            self.force_exit = True
+            self._gateway.book.hurry()
+        self.should_exit = True
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Return the bound socket. Raises `SetupError` when the address can't be had."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with contextlib.suppress(AttributeError):  # Linux only; accepted sockets inherit it
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
+    try:
+        listening.bind((settings.host, settings.port))
+    except OSError as error:
+        listening.close()
+        raise SetupError(
+            f"can't listen on {settings.host}:{settings.port} ({error.strerror}); choose another with --host or --port."
+        ) from error
+    return listening
+
+
+async def serve(settings: Settings, gateway: Gateway, listening: socket.socket) -> None:
+    """Serve until SIGINT or SIGTERM."""
+    config = uvicorn.Config(
+        gateway.application,
+        log_config=None,
+        access_log=False,  # query strings hold what people write
+        lifespan="off",
+        loop="none",
+        http="httptools",
+        ws="none",
+        server_header=False,
+        timeout_graceful_shutdown=1,
+    )
+    await Server(config, gateway, settings.drain).serve(sockets=[listening])
