@@ -229,4 +229,3 @@ def _remember(domain: Domain) -> Remember:
         return replace(session, profile=choose(domain, question.values or {}, session.profile).profile)
 
     return remember
-

@@ -127,7 +127,9 @@ def engine() -> None:
 
 
 @engine.command()
-@click.option("--script", type=click.Path(path_type=Path), help="The script, JSON or TOML; see docs/scripted-engine.md.")
+@click.option(
+    "--script", type=click.Path(path_type=Path), help="The script, JSON or TOML; see docs/scripted-engine.md."
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8001, show_default=True, help="Port to listen on.")
 def scripted(script: Path | None, host: str, port: int) -> None:

@@ -32,7 +32,7 @@ def framed(frames: Frames, label: str, values: Mapping[str, str], word: str) -> 
     """Return the pattern whose every match is a right `recommend` sentence for this category and person."""
     known = [told[option] for field, told in frames.phrases.items() if (option := values.get(field, "")) in told]
     leads = [frames.joiner.join(known) + frames.end] if known else []
-    if word:
+    if word and word.isalnum() and word not in frames.unquoted:
         leads.append(Template(frames.word).substitute(word=word))
     subject = Template(frames.subject).substitute(category=label)
     return f"{_either(leads or frames.openers)} {_literal(subject)}{_either(frames.closings)}"

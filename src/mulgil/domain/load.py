@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from mulgil.domain.model import AnswerRules, Category, Domain, Field, Rules
+from mulgil.domain.model import AnswerRules, Category, Domain, Field, Frames, Rules
 from mulgil.domain.table import Table
 from mulgil.errors import SetupError
 from mulgil.text import clean, key
@@ -207,10 +207,31 @@ def _answer(top: Table) -> AnswerRules:
         recommend=table.span("recommend"),
         title=table.span("title"),
         description=table.span("description"),
+        frames=_frames(table.table("frames")),
     )
     table.done()
     _patterns(table, answer)
     return answer
+
+
+def _frames(table: Table) -> Frames:
+    phrases = table.table("phrases")
+    frames = Frames(
+        subject=table.text("subject"),
+        openers=table.texts("openers"),
+        closings=table.texts("closings"),
+        word=table.text("word"),
+        unquoted=table.texts("unquoted"),
+        phrases=MappingProxyType({field: _phrases(phrases.table(field)) for field in phrases.names()}),
+        joiner=table.text("joiner"),
+        end=table.text("end"),
+    )
+    table.done()
+    return frames
+
+
+def _phrases(table: Table) -> Mapping[str, str]:
+    return MappingProxyType({option: table.text(option) for option in table.names()})
 
 
 def _patterns(table: Table, answer: AnswerRules) -> None:
@@ -242,6 +263,6 @@ def _messages(top: Table) -> Mapping[str, str]:
 def _prompts(folder: Path) -> Mapping[str, str]:
     files = sorted((folder / "prompts").glob("*.txt"))
     try:
-        return MappingProxyType({file.stem: file.read_text(encoding="utf-8") for file in files})
+        return MappingProxyType({file.stem: file.read_text(encoding="utf-8").strip() for file in files})
     except (OSError, UnicodeDecodeError) as error:
         raise SetupError(f"{folder / 'prompts'}: a prompt can't be read as UTF-8 ({error}).") from error

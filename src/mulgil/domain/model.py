@@ -66,13 +66,14 @@ class Frames:
 
     A sentence is a lead, `subject` (with `$category`) and one of `closings`. The lead says the person's situation
     (`phrases` by field and option, joined by `joiner`, ended by `end`), quotes the word that decided (`word`, with
-    `$word`), or, where neither is known, is one of `openers`.
+    `$word`; not those in `unquoted`), or, where neither is known, is one of `openers`.
     """
 
     subject: str
     openers: tuple[str, ...]
     closings: tuple[str, ...]
     word: str
+    unquoted: tuple[str, ...]
     phrases: Mapping[str, Mapping[str, str]]
     joiner: str
     end: str

@@ -75,6 +75,8 @@ def _ends(talk: Talk, find: _Find) -> bool:
     if find.spelling.script is Script.HANGUL and (_ODD.search(piece) or _drawn_out(piece, find)):
         return True
     after = talk.text[find.end :]
+    if after[:1].isdigit():
+        return not find.spelling.word[-1].isdigit()
     return _borders(talk, find, after, find.letters[-1], at_seam=find.end in talk.ends)
 
 
@@ -86,7 +88,7 @@ def _borders(talk: Talk, find: _Find, beyond: str, letter: str, *, at_seam: bool
         return False
     if is_alone(letter):
         return not _is_consonant(beyond[0]) or beyond[:1] == beyond[1:2]
-    if is_hangul(letter):  # and "9시발" is when a train leaves: no morpheme may part it from the digit
+    if is_hangul(letter):  # a digit belongs to what it counts, hours for instance
         return at_seam and beyond[0].isalpha() and talk.text[find.start : find.end].isalnum()
     return is_hangul(letters_of(beyond[0])[0])
 

@@ -147,7 +147,7 @@ class Steps:
         if self.mode == "entry":
             decision = state["decision"]
             values = {name: value.text for name, value in decision.profile.values.items()}
-            word = decision.word or ""
+            word = decision.word or "" if decision.by == "keyword" else ""
             patterns[RECOMMEND] = shape.framed(rules.frames, decision.category.label, values, word)
         missing = display.missing()
         patterns = {key: patterns[key] for key in missing}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from hashlib import blake2s
 from typing import Protocol
 
+# To be raised whenever an entry is written to the index in another way, its dense vector's text included.
 LEXICAL_VERSION = "content-morphemes-bm25-1"
 
 _K1 = 1.2

@@ -36,7 +36,8 @@ class CatalogueRetriever(BaseRetriever):
     Each Document's metadata holds `entry` (an `Entry`) and `score` (0 to 1, never rising along the result).
     `category` (a code) comes first, and only where it has fewer than `k` entries do others follow; `values` are the
     person's, by field name; entries in `seen` come after all others of their category, the longest unseen first.
-    The lexical leg leaves out the words of `ignored`: those that everybody writes, and the categories' names. Raises `UpstreamFailed`, whatever it is that fails.
+    The lexical leg leaves out the words of `ignored`: those that everybody writes, and the categories' names.
+    Raises `UpstreamFailed`, whatever it is that fails.
     """
 
     _index: Index = PrivateAttr()
@@ -51,7 +52,7 @@ class CatalogueRetriever(BaseRetriever):
         self._embedder = embedder
         self._analyser = analyser
         self._ignored = frozenset(term for word in ignored for term in terms(analyser, word))
-        # One thread: the embedder uses all cores for one text, so a second would only slow both.
+        # One thread, so that a burst of questions takes one core from the engine and not all.
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="retrieval")
 
     async def check(self) -> None:
