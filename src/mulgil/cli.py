@@ -93,7 +93,7 @@ def ingest(catalogue: Path | None, **given: Any) -> None:
 @cli.group(invoke_without_command=True)
 @settings_options("models")
 @click.pass_context
-def models(context: click.Context, **given: Any) -> None:
+def models(context: click.Context, /, **given: Any) -> None:
     """List the known models, or fetch one."""
     context.obj = load_settings(given)
     if context.invoked_subcommand is None:

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 from tqdm import tqdm
@@ -135,7 +136,7 @@ def _end_on(number: signal.Signals) -> None:
 @contextmanager
 def _reporter(*, quiet: bool = False) -> Iterator[Reporter]:
     """Report to the terminal: sentences, and one bar for each long work."""
-    bars: dict[str, tqdm[None]] = {}
+    bars: dict[str, tqdm[Any]] = {}
 
     def bar(name: str, unit: str, *, bytes_: bool) -> Callable[[int, int], None]:
         def show(done: int, total: int) -> None:

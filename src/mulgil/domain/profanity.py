@@ -44,7 +44,7 @@ def _finds(rules: Rules, talk: Talk) -> Iterator[_Find]:
     by_letter = spellings(rules.profanity)
     for at, letter in enumerate(spelled.letters):
         candidates = by_letter.get(letter, ())
-        if candidates and _is_edge(spelled, at):
+        if candidates and _is_edge(spelled, at) and not _goes_on(spelled, at):
             yield from filter(None, (_find(spelled, at, each) for each in candidates))
 
 
@@ -61,6 +61,12 @@ def _find(spelled: Spelled, at: int, spelling: Spelling) -> _Find | None:
 def _is_edge(spelled: Spelled, at: int) -> bool:
     """Tell whether a character, not only a letter of one, begins at this letter."""
     return at in {0, len(spelled.origin)} or spelled.origin[at] != spelled.origin[at - 1]
+
+
+def _goes_on(spelled: Spelled, at: int) -> bool:
+    """Tell whether this letter only repeats the one before it: the run was looked at from its first letter."""
+    letter = spelled.letters[at]
+    return at > 0 and letter == spelled.letters[at - 1] and (is_alone(letter) or letter.isalpha())
 
 
 def _begins(talk: Talk, find: _Find) -> bool:

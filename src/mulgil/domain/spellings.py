@@ -9,7 +9,7 @@ from functools import cache
 
 from mulgil.domain.letters import HANGUL, SILENT, VOWELS, alone, is_alone, is_hangul, is_vowel, letters_of, tensed
 
-# How often one letter may be repeated, and how many signs may stand in a gap: bounds that keep every match short.
+# How often a vowel may be drawn out or a bare word repeated, and how many signs may stand in a gap: matches stay short.
 _MOST = 8
 _WIDEST = 3
 
@@ -85,7 +85,7 @@ def _letters(word: str) -> str:
 
 
 def _bare(word: str) -> str:
-    once = _HANGUL_GAP.join(f"{letter}{{1,{_MOST}}}" for letter in _letters(word))
+    once = _HANGUL_GAP.join(f"{letter}++" for letter in _letters(word))
     return rf"{once}(?:{_HANGUL_GAP}{once}){{0,{_MOST}}}(?![{VOWELS}])"
 
 
@@ -98,8 +98,8 @@ def _hangul(word: str) -> str:
 def _loose(char: str) -> str:
     letters = letters_of(char)
     if is_alone(letters[0]):
-        return f"{letters}{{1,{_MOST}}}(?![{VOWELS}])"
-    initial = f"[{''.join(map(alone, tensed(letters[0])))}]{{1,{_MOST}}}(?![{VOWELS}])"
+        return f"{letters}++(?![{VOWELS}])"
+    initial = f"[{''.join(map(alone, tensed(letters[0])))}]++(?![{VOWELS}])"
     return f"(?:{_syllable(letters, _HANGUL_GAP)}|{initial})"
 
 
@@ -107,8 +107,8 @@ def _syllable(letters: str, gap: str) -> str:
     """Return a syllable's pattern: its vowel may be drawn out over syllables of its own, its end may stand apart."""
     consonant, vowel, *coda = letters
     drawn = f"(?:{gap}{_consonant(SILENT)}?{vowel}){{0,{_MOST}}}"
-    ending = "".join(f"{gap}{_consonant(each)}{{1,{_MOST}}}" for each in coda)
-    return f"{_consonant(consonant)}{{1,{_MOST}}}{_consonant(SILENT)}?{vowel}{drawn}{ending}(?![{VOWELS}])"
+    ending = "".join(f"{gap}{_consonant(each)}+" for each in coda)
+    return f"{_consonant(consonant)}++{gap}{_consonant(SILENT)}?{vowel}{drawn}{ending}(?![{VOWELS}])"
 
 
 def _consonant(letter: str) -> str:
@@ -125,13 +125,13 @@ def _latin(word: str) -> str:
 
 
 def _latin_letter(letter: str) -> str:
-    alike = f"[{re.escape(_LOOKALIKES.get(letter, letter))}]{{1,{_MOST}}}"
+    alike = f"[{re.escape(_LOOKALIKES.get(letter, letter))}]+"
     return f"(?:{alike}|{_SIGN})" if letter in _LATIN_VOWELS else alike
 
 
 def _exact(word: str) -> str:
     return "".join(
-        f"{re.escape(letter)}{{1,{_MOST}}}" if letter.isalpha() else re.escape(letter) for letter in _letters(word)
+        f"{re.escape(letter)}+" if letter.isalpha() else re.escape(letter) for letter in _letters(word)
     )
 
 

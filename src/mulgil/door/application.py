@@ -22,7 +22,7 @@ KINDS: tuple[Kind, ...] = ("base-info", "free-text")
 _BY_STATUS: Mapping[int, type[MulgilError]] = {404: NotFound, 405: MethodNotAllowed}
 
 
-def build_application(desk: Desk, metrics: Metrics, checks: dict[str, Check]) -> Starlette:
+def build_application(desk: Desk, metrics: Metrics, checks: Mapping[str, Check]) -> Starlette:
     """Return the application over this desk."""
 
     async def refuse(request: Request, error: Exception) -> Response:

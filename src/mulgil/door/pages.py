@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -29,7 +29,7 @@ _PAGE_HEADERS = {
 }
 
 
-def routes(domain: Domain, metrics: Metrics, checks: dict[str, Check]) -> Sequence[Route]:
+def routes(domain: Domain, metrics: Metrics, checks: Mapping[str, Check]) -> Sequence[Route]:
     """Return the routes; `checks` by the name of the part that each asks."""
     described = described_domain(domain)
 

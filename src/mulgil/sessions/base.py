@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from mulgil.domain.model import Profile
@@ -10,7 +10,7 @@ from mulgil.domain.model import Profile
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One finished turn, exactly as the engine saw it: messages are append-only, so that its prefix cache holds them."""
+    """One finished turn as the engine saw it: messages are append-only, so that its prefix cache holds them."""
 
     user: str
     assistant: str
@@ -20,7 +20,7 @@ class Exchange:
 class Session:
     """A session's state; `version` counts its writes, 0 means that nothing was ever written."""
 
-    profile: Profile = Profile()
+    profile: Profile = field(default_factory=Profile)
     exchanges: tuple[Exchange, ...] = ()
     given: tuple[str, ...] = ()
     version: int = 0
