@@ -176,18 +176,10 @@ def _sessions(settings: Settings) -> SessionStore:
 async def _engine(
     settings: Settings, domain: Domain, mode: prompt.Mode, stack: AsyncExitStack, report: Reporter
 ) -> Client:
-    client = Client(
-        base_url=settings.engine.rstrip("/"),
-        model=settings.model,
-        key=settings.engine_key,
-        context=settings.context,
-        slots=settings.slots,
-        limits=Limits(settings.connect_timeout, settings.first_token_timeout, settings.silence_timeout),
-        extra={"temperature": settings.temperature},
-    )
+    client = meet(settings)
     stack.push_async_callback(client.close)
     if settings.engine_is_url:
-        await _meet(client, settings, report)
+        await _greet(client, report)
     elif settings.engine == "scripted":
         await _play(client, stack)
     else:
@@ -198,11 +190,24 @@ async def _engine(
     return client
 
 
-async def _meet(client: Client, settings: Settings, report: Reporter) -> None:
+def meet(settings: Settings) -> Client:
+    """Return the client of the engine that the settings name, without asking it anything."""
+    return Client(
+        base_url=settings.engine.rstrip("/"),
+        model=settings.model,
+        key=settings.engine_key,
+        context=settings.context,
+        slots=settings.slots,
+        limits=Limits(settings.connect_timeout, settings.first_token_timeout, settings.silence_timeout),
+        extra={"temperature": settings.temperature},
+    )
+
+
+async def _greet(client: Client, report: Reporter) -> None:
     try:
         await client.discover()
     except MulgilError as error:
-        report.say(f"the engine at {settings.engine} does not answer yet ({error}); turns fail until it does")
+        report.say(f"the engine at {client.base_url} does not answer yet ({error}); turns fail until it does")
 
 
 async def _play(client: Client, stack: AsyncExitStack) -> None:

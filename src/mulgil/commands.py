@@ -14,6 +14,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from mulgil import doctor
 from mulgil.app import (
     Gateway,
     Reporter,
@@ -124,6 +125,15 @@ def fetch_model(settings: Settings, name: str | None) -> None:
     with _reporter() as report:
         path = models.fetch(models.known(name or models.DEFAULT), settings.models.expanduser(), report.fetch_progress)
     click.echo(path)
+
+
+async def examine(settings: Settings) -> bool:
+    """Print what is missing or wrong; return whether nothing is."""
+    well = True
+    async for finding in doctor.examine(settings):
+        click.secho(("ok    " if finding.ok else "wrong ") + finding.text, fg=None if finding.ok else "red")
+        well = well and finding.ok
+    return well
 
 
 def _end_on(number: signal.Signals) -> None:

