@@ -54,6 +54,17 @@ class Gateway:
 
 
 @dataclass(frozen=True, slots=True)
+class Parts:
+    """What a gateway is put together from, apart from its settings."""
+
+    domain: Domain
+    mode: prompt.Mode
+    morphemes: Morphemes
+    retriever: CatalogueRetriever
+    client: Client
+
+
+@dataclass(frozen=True, slots=True)
 class Reporter:
     """How the start reports: sentences, and a bar for the index."""
 
@@ -96,20 +107,28 @@ async def open_gateway(settings: Settings, report: Reporter) -> AsyncIterator[Ga
             engine.cancel()
             await asyncio.wait({engine})
             raise
-        client = await engine
-        sessions = _sessions(settings)
-        stack.push_async_callback(sessions.close)
-        slots = Slots(client.slots, settings.queue_limit)
-        steps = Steps(domain, morphemes, retriever, client, slots, mode, settings.max_tokens)
-        metrics = Metrics()
-        shop = Workshop(build_flow(steps), sessions, _remember(domain), settings.turn_timeout)
-        book = TurnBook(shop, _lifetimes(settings), lambda: slots.check(settings.turn_timeout), metrics.ended)
-        metrics.gauge("mulgil_turns_running", "Turns that have not ended.", lambda: book.running)
-        metrics.gauge("mulgil_turns_waiting", "Turns that wait for the engine.", lambda: slots.waiting)
-        stack.push_async_callback(book.close, 0.0)
-        desk = Desk(Wire(domain), Guards(domain), book, settings.heartbeat)
-        checks = {"engine": client.check, "index": retriever.check}
+        parts = Parts(domain, mode, morphemes, retriever, await engine)
+        yield await stack.enter_async_context(assemble(settings, parts))
+
+
+@asynccontextmanager
+async def assemble(settings: Settings, parts: Parts) -> AsyncIterator[Gateway]:
+    """Put a gateway together over parts that are there already; it leaves them open at the end."""
+    sessions = _sessions(settings)
+    slots = Slots(parts.client.slots, settings.queue_limit)
+    steps = Steps(parts.domain, parts.morphemes, parts.retriever, parts.client, slots, parts.mode, settings.max_tokens)
+    metrics = Metrics()
+    shop = Workshop(build_flow(steps), sessions, _remember(parts.domain), settings.turn_timeout)
+    book = TurnBook(shop, _lifetimes(settings), lambda: slots.check(settings.turn_timeout), metrics.ended)
+    metrics.gauge("mulgil_turns_running", "Turns that have not ended.", lambda: book.running)
+    metrics.gauge("mulgil_turns_waiting", "Turns that wait for the engine.", lambda: slots.waiting)
+    desk = Desk(Wire(parts.domain), Guards(parts.domain), book, settings.heartbeat)
+    checks = {"engine": parts.client.check, "index": parts.retriever.check}
+    try:
         yield Gateway(build_application(desk, metrics, checks), book, desk)
+    finally:
+        await book.close(0.0)
+        await sessions.close()
 
 
 def _bundled_domains() -> Path:

@@ -66,9 +66,9 @@ def listen(settings: Settings) -> socket.socket:
     return listening
 
 
-async def serve(settings: Settings, gateway: Gateway, listening: socket.socket) -> None:
-    """Serve until SIGINT or SIGTERM."""
-    config = uvicorn.Config(
+def configuration(gateway: Gateway) -> uvicorn.Config:
+    """Return how uvicorn serves a gateway."""
+    return uvicorn.Config(
         gateway.application,
         log_config=None,
         access_log=False,  # query strings hold what people write
@@ -79,4 +79,8 @@ async def serve(settings: Settings, gateway: Gateway, listening: socket.socket) 
         server_header=False,
         timeout_graceful_shutdown=1,
     )
-    await Server(config, gateway, settings.drain).serve(sockets=[listening])
+
+
+async def serve(settings: Settings, gateway: Gateway, listening: socket.socket) -> None:
+    """Serve until SIGINT or SIGTERM."""
+    await Server(configuration(gateway), gateway, settings.drain).serve(sockets=[listening])

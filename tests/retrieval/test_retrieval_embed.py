@@ -1,9 +1,9 @@
 """The bundled embedder, for real."""
 
 import math
-import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -62,10 +62,10 @@ def test_both_ends_of_a_long_question_count(embedder):
 def test_a_question_takes_no_thread_but_the_caller_s(embedder):
     with ThreadPoolExecutor(1) as pool:
         pool.submit(embedder.query, "비건").result()
-        before = len(os.listdir("/proc/self/task"))
+        before = len(list(Path("/proc/self/task").iterdir()))
         pool.submit(embedder.query, "비건").result()
 
-        assert len(os.listdir("/proc/self/task")) == before
+        assert len(list(Path("/proc/self/task").iterdir())) == before
 
 
 def test_a_processor_that_lacks_what_the_engine_needs_stops_with_a_sentence(tmp_path, monkeypatch):

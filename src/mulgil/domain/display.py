@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from mulgil.domain.partial import FlatObject, InvalidAnswer, Text
 from mulgil.events import Answer, Challenge, Item, Piece
+from mulgil.text import key
 
 TITLE_LIMIT = 100
 DESCRIPTION_LIMIT = 255
@@ -62,6 +63,7 @@ class Display:
     slots: Sequence[Slot]
     written: dict[str, str] = field(default_factory=dict)
     _object: FlatObject = field(default_factory=FlatObject)
+    _fault: InvalidAnswer | None = None
     _parts: list[Part] = field(default_factory=list)
     _next: int = 0
     _retried: bool = False
@@ -69,30 +71,39 @@ class Display:
     def __post_init__(self) -> None:
         self._parts = plan(self.slots)
 
-    def feed(self, chunk: str) -> list[Piece | Item]:
-        """Return the piece and the items that the chunk brought, at most one piece. Raises `InvalidAnswer`."""
-        self._object.feed(chunk)
-        text, items = "", []
-        while self._next < len(self._parts):
-            part = self._parts[self._next]
-            new, done = self._advance(part)
-            text += new
-            if not done:
-                break
-            self._next += 1
-            if part.ends_item:
-                items.append(self._item(part.ends_item))
-        pieces: list[Piece | Item] = [Piece(text)] if text else []
-        return pieces + items
+    def feed(self, chunk: str) -> Iterator[Piece | Item]:
+        """Yield the piece and the items that the chunk brought, at most one piece.
+
+        Raises `InvalidAnswer` after what was right up to the fault: that is shown, and a retry goes on from there.
+        What comes after the last part never matters.
+        """
+        before = self._next
+        text = self._grown(chunk)
+        if text:
+            yield Piece(text)
+        if self._next != before:
+            yield from (
+                Item(part.ends_item, self._challenge(part.ends_item))
+                for part in self._parts[before : self._next]
+                if part.ends_item
+            )
+        if self._fault and not self.whole:
+            raise self._fault
 
     @property
     def whole(self) -> bool:
         """Whether everything was shown."""
         return self._next == len(self._parts)
 
+    @property
+    def closed(self) -> bool:
+        """Whether the engine's object is at its end, and right."""
+        return self._object.closed and not self._fault
+
     def restart(self) -> None:
         """Another attempt writes the rest: its object holds the fields from the current one on."""
         self._object = FlatObject()
+        self._fault = None
         self._retried = True
 
     def missing(self) -> list[str]:
@@ -109,19 +120,37 @@ class Display:
         if not self.whole:
             raise InvalidAnswer(f"unfinished: {self.missing()}")
         challenges = tuple(self._challenge(index) for index in range(1, len(self.slots) + 1))
-        if len({challenge.title for challenge in challenges}) < len(challenges):
+        if len({key(challenge.title) for challenge in challenges}) < len(challenges):
             raise InvalidAnswer("a title twice")
         return Answer(self.written[RECOMMEND], challenges)
 
-    def _advance(self, part: Part) -> tuple[str, bool]:
+    def _grown(self, chunk: str) -> str:
+        """Return the text that the chunk brought; a fault is kept."""
+        texts: list[str] = []
+        try:
+            if not self._fault:
+                self._object.feed(chunk)
+        except InvalidAnswer as error:
+            self._fault = error
+        try:
+            while self._next < len(self._parts) and self._advance(self._parts[self._next], texts):
+                self._next += 1
+        except InvalidAnswer as error:
+            self._fault = error
+        return "".join(texts)
+
+    def _advance(self, part: Part, texts: list[str]) -> bool:
+        """Add what is new of this part; return whether it is at its end."""
         if not part.key:
-            return part.fixed, True
+            texts.append(part.fixed)
+            return True
         text = self._object.values.get(part.key)
         if text is None:
-            return "", False
-        return self._take(part, text)
+            return False
+        texts.append(self._taken(part, text))
+        return text.done
 
-    def _take(self, part: Part, text: Text) -> tuple[str, bool]:
+    def _taken(self, part: Part, text: Text) -> str:
         sent, whole = self.written.get(part.key, ""), text.shown
         if self._retried and not (whole.startswith(sent) or sent.startswith(whole)):
             raise InvalidAnswer(f"{part.key} no longer begins with what was sent")
@@ -132,12 +161,9 @@ class Display:
         if text.done and not whole:
             raise InvalidAnswer(f"{part.key} is empty")
         if len(whole) <= len(sent):
-            return "", text.done
+            return ""
         self.written[part.key] = whole
-        return whole[len(sent) :], text.done
-
-    def _item(self, index: int) -> Item:
-        return Item(index, self._challenge(index))
+        return whole[len(sent) :]
 
     def _challenge(self, index: int) -> Challenge:
         slot = self.slots[index - 1]

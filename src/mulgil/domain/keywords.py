@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import takewhile
 
 from mulgil.domain.model import Category, Domain, Rules
 from mulgil.domain.talk import Span, Talk, either, spans
-from mulgil.morphemes import Token
 from mulgil.text import key
 
 # Kiwi's tags: particles, endings, the copula; behind these begins no noun, so a keyword found here is an accident.
 _GRAMMAR = ("J", "E", "VCP", "VCN")
-# What may stand between a word and its negation ("비건은 너무 싫어요"), besides the domain's bridges.
+# What may stand between a word and its negation, besides the domain's bridges.
 _BRIDGES = ("J", "E", "XS", "VCP", "NNB")
-# What may stand between the members of a list ("비건이랑 플로깅 말고").
+# What may stand between the members of a list ("no A and B, please").
 _LINKS = ("JC", "JX", "SP", "MAJ", "XSN")
+# How far around a negation its exceptions are looked for, in characters.
+_NEAR = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ def negated(rules: Rules, talk: Talk, end: int) -> bool:
     """Tell whether what ends here is followed by a negation, over particles and the domain's bridges."""
     if _negation_at(rules, talk, end):
         return True
-    for token in _after(talk, end):
+    for token in talk.after(end):
         if _negation_at(rules, talk, token.start):
             return True
         if not (token.tag.startswith(_BRIDGES) or token.form in rules.negation_bridges):
@@ -63,31 +64,30 @@ def _found(domain: Domain, talk: Talk) -> list[Span]:
 
 
 def _accident(talk: Talk, span: Span) -> bool:
-    """Tell whether the letters only meet at a seam: "도보" in "속도 + 보다", "과일" in "결과 + 일까요"."""
-    return any(
-        token.start < span.start < token.end < span.end
-        or (token.start == span.start and token.tag.startswith(_GRAMMAR))
-        for token in talk.tokens
-    )
+    """Tell whether the letters only meet at a seam, like "ink" in "in kind"."""
+    first = next(talk.after(span.start), None)
+    grammar = first is not None and first.start == span.start and first.tag.startswith(_GRAMMAR)
+    return grammar or talk.inside.get(span.start, span.end) < span.end
 
 
 def _shares(rules: Rules, talk: Talk, span: Span, following: Keyword | None) -> bool:
     """Tell whether the next keyword is unwanted and this one is listed with it."""
     if following is None or following.wanted:
         return False
-    between = [token for token in _after(talk, span.end) if token.start < following.span.start]
+    between = takewhile(lambda token: token.start < following.span.start, talk.after(span.end))
     return all(token.tag.startswith(_LINKS) or token.form in rules.negation_bridges for token in between)
 
 
 def _negation_at(rules: Rules, talk: Talk, at: int) -> bool:
     match = _negation(rules.negations).match(talk.text, at)
-    return bool(match) and not Span(match.start(1), match.end(1), match[1]).inside(
-        spans(talk.text, rules.keyword_exceptions)
+    if match is None:
+        return False
+    # An exception that begins a word earlier ("not unwelcome") may cover it too.
+    near = talk.text[max(0, match.start(1) - _NEAR) : match.end(1) + _NEAR]
+    offset = max(0, match.start(1) - _NEAR)
+    return not Span(match.start(1) - offset, match.end(1) - offset, match[1]).inside(
+        spans(near, rules.keyword_exceptions)
     )
-
-
-def _after(talk: Talk, end: int) -> Sequence[Token]:
-    return [token for token in talk.tokens if token.start >= end]
 
 
 @cache

@@ -54,9 +54,12 @@ class Rules:
     any_words: tuple[str, ...]
     any_targets: tuple[str, ...]
     topic_words: tuple[str, ...]
+    topic_exceptions: tuple[str, ...]
     request_words: tuple[str, ...]
     follow_up_words: tuple[str, ...]
     neutral_nouns: tuple[str, ...]
+    situation_nouns: tuple[str, ...]
+    situation_tails: tuple[str, ...]
     user_words: tuple[str, ...]
 
 

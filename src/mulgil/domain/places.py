@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from mulgil.domain.keywords import negated
@@ -32,6 +32,6 @@ def _told(rules: Rules, talk: Talk, field: Field) -> str | None:
 
 
 def _noun(talk: Talk, span: Span) -> bool:
-    """Tell whether these letters are a noun: "산" is, but not in "도시에 산 지 오래됐어요"."""
-    first: Iterable[str] = (token.tag for token in talk.tokens if token.start == span.start)
-    return any(tag.startswith(_NOUNS) for tag in first)
+    """Tell whether these letters are a noun here: the same letters may be a form of a verb."""
+    first = next(talk.after(span.start), None)
+    return first is not None and first.start == span.start and first.tag.startswith(_NOUNS)

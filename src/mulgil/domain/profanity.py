@@ -18,6 +18,8 @@ from mulgil.domain.talk import Span, Talk, spans
 
 # Separators that a sentence has no use for inside a word: behind them the word needs no clean end.
 _ODD = re.compile(r"[^\w\s.,:;/()\[\]'\"·\-–—]|[\d_]")
+# Kiwi's tags of what clings to a word that calls somebody names: the copula, the vocative.
+_CALLING = ("VCP", "JKV")
 # How far back an alphabet's last letter may be: a comma and a space.
 _LISTED = 3
 
@@ -44,7 +46,7 @@ def _finds(rules: Rules, talk: Talk) -> Iterator[_Find]:
     by_letter = spellings(rules.profanity)
     for at, letter in enumerate(spelled.letters):
         candidates = by_letter.get(letter, ())
-        if candidates and _is_edge(spelled, at) and not _goes_on(spelled, at):
+        if candidates and _is_edge(spelled, at) and not _goes_on(spelled, at) and _may_begin(talk, spelled, at):
             yield from filter(None, (_find(spelled, at, each) for each in candidates))
 
 
@@ -69,6 +71,12 @@ def _goes_on(spelled: Spelled, at: int) -> bool:
     return at > 0 and letter == spelled.letters[at - 1] and (is_alone(letter) or letter.isalpha())
 
 
+def _may_begin(talk: Talk, spelled: Spelled, at: int) -> bool:
+    """Tell whether a word may begin with this letter; most letters stand inside syllables' words, where none can."""
+    in_syllable = is_hangul(spelled.letters[at]) and not is_alone(spelled.letters[at])
+    return not in_syllable or talk.begins(spelled.origin[at])
+
+
 def _begins(talk: Talk, find: _Find) -> bool:
     before = talk.text[: find.start][::-1]
     if _listed(talk, find, before):
@@ -79,6 +87,9 @@ def _begins(talk: Talk, find: _Find) -> bool:
 def _ends(talk: Talk, find: _Find) -> bool:
     piece = talk.text[find.start : find.end]
     if find.spelling.script is Script.HANGUL and (_ODD.search(piece) or _drawn_out(piece, find)):
+        return True
+    following = next(talk.after(find.end), None)
+    if following and following.start == find.end and following.tag in _CALLING:
         return True
     after = talk.text[find.end :]
     if after[:1].isdigit():

@@ -130,9 +130,7 @@ def _latin_letter(letter: str) -> str:
 
 
 def _exact(word: str) -> str:
-    return "".join(
-        f"{re.escape(letter)}+" if letter.isalpha() else re.escape(letter) for letter in _letters(word)
-    )
+    return "".join(f"{re.escape(letter)}+" if letter.isalpha() else re.escape(letter) for letter in _letters(word))
 
 
 _PATTERNS = {Script.BARE: _bare, Script.HANGUL: _hangul, Script.LATIN: _latin, Script.EXACT: _exact}

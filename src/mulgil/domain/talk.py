@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -31,10 +32,20 @@ class Talk:
     tokens: Sequence[Token]
     starts: frozenset[int] = field(init=False)
     ends: frozenset[int] = field(init=False)
+    inside: Mapping[int, int] = field(init=False)
+    """For each place inside a morpheme, where that one ends."""
 
     def __post_init__(self) -> None:
+        # A frozen object's own way to set what it derives.
+        inside = {at: token.end for token in self.tokens for at in range(token.start + 1, token.end)}
         object.__setattr__(self, "starts", frozenset(token.start for token in self.tokens))
         object.__setattr__(self, "ends", frozenset(token.end for token in self.tokens))
+        object.__setattr__(self, "inside", inside)
+
+    def after(self, at: int) -> Iterator[Token]:
+        """Yield the morphemes that begin here or later."""
+        first = bisect_left(self.tokens, at, key=_start)
+        return (self.tokens[place] for place in range(first, len(self.tokens)))
 
     def begins(self, at: int) -> bool:
         """Tell whether a word or a morpheme begins here."""
@@ -57,6 +68,10 @@ def spans(text: str, words: tuple[str, ...]) -> Iterator[Span]:
         match = pattern.match(text, at) if pattern else None
         if match:
             yield Span(at, match.end(), match[0])
+
+
+def _start(token: Token) -> int:
+    return token.start
 
 
 def either(words: Iterable[str]) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cache
 
 from mulgil.domain.model import Domain, Field, Rules
-from mulgil.domain.talk import Span, Talk, spans
+from mulgil.domain.talk import Span, Talk, either, spans
 from mulgil.morphemes import Token
 
 # Kiwi's tags: nouns and names point somewhere; a verb or an adjective that is spelled like a topic word is none.
@@ -17,7 +18,7 @@ _VERBS = ("VV", "VA", "VX")
 
 def speaks_of_topic(rules: Rules, talk: Talk) -> bool:
     """Tell whether one of the topic words stands in the message."""
-    masks = list(spans(talk.text, rules.keyword_exceptions))
+    masks = list(spans(talk.text, rules.topic_exceptions))
     verbs = {token.start for token in talk.tokens if token.tag.startswith(_VERBS)}
     return any(span.start not in verbs and not span.inside(masks) for span in spans(talk.text, rules.topic_words))
 
@@ -49,10 +50,21 @@ def _names_something(talk: Talk, requests: list[Span]) -> bool:
 
 def _points_elsewhere(domain: Domain, talk: Talk, requests: list[Span]) -> bool:
     neutral = _neutral(domain)
-    aside = [*requests, *talk.whole(neutral)]
+    aside = [*requests, *talk.whole(neutral), *_situations(domain.rules, talk)]
     forms = _forms(neutral)
     nouns = (token for token in talk.tokens if token.tag in _NAMING)
     return any(token.form not in forms and not _place(token).inside(aside) for token in nouns)
+
+
+def _situations(rules: Rules, talk: Talk) -> Iterator[Span]:
+    pattern = _situation(rules.situation_nouns, rules.situation_tails)
+    matches = (match for match in pattern.finditer(talk.text) if talk.begins(match.start()))
+    return (Span(match.start(), match.end(), match[0]) for match in matches)
+
+
+@cache
+def _situation(nouns: tuple[str, ...], tails: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(rf"(?:{either(nouns)})\s*(?:{either(tails)})")
 
 
 def _place(token: Token) -> Span:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 from mulgil.domain.keywords import negated
 from mulgil.domain.model import Rules
 from mulgil.domain.talk import Span, Talk, either, spans
+from mulgil.morphemes import Token
 
 _SENTENCE = re.compile(r"[^.?!\n]*")
 # A mark later in the sentence means nothing after "it is my first time": Kiwi's tag of the copula.
@@ -35,18 +36,20 @@ def _returns(rules: Rules, talk: Talk) -> Iterator[Span]:
     for match in _return_pattern(rules).finditer(talk.text):
         if talk.finishes(match.end()):
             yield Span(match.start(), match.end(), match[0])
-    for word in spans(talk.text, rules.return_words):
-        yield from _marked(rules, talk, word)
+    marks = [token for token in talk.tokens if token.form in rules.return_marks]
+    for word in spans(talk.text, rules.return_words) if marks else ():
+        yield from _marked(talk, word, marks)
 
 
-def _marked(rules: Rules, talk: Talk, word: Span) -> Iterator[Span]:
-    if any(token.tag == _COPULA and token.start == word.end for token in talk.tokens):
+def _marked(talk: Talk, word: Span, marks: Sequence[Token]) -> Iterator[Span]:
+    following = next(talk.after(word.end), None)
+    if following and following.start == word.end and following.tag == _COPULA:
         return
     sentence = _SENTENCE.match(talk.text, word.end)
     stop = sentence.end() if sentence else word.end
-    for token in talk.tokens:
-        if word.end <= token.start < stop and token.form in rules.return_marks:
-            yield Span(word.start, token.end, talk.text[word.start : token.end])
+    for mark in marks:
+        if word.end <= mark.start < stop:
+            yield Span(word.start, mark.end, talk.text[word.start : mark.end])
 
 
 @cache

@@ -7,7 +7,9 @@ a stream: a chunk only moves a deadline. Closing the generator closes the connec
 from __future__ import annotations
 
 import asyncio
+import json
 import math
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -19,9 +21,14 @@ import jiter
 from mulgil.engines.base import Generation
 from mulgil.errors import UpstreamFailed, UpstreamTimeout
 
-_LINE_CAP = 1 << 20
+_LINE_CAP = 1 << 18
 _COUNTS_KEPT = 1024
 _DONE = b"[DONE]"
+_FIELDS = (b":", b"event:", b"id:", b"retry:")
+_IDLE = 4.0
+"""Seconds that a connection is kept unused: uvicorn closes it after 5, and a request on its way then would fail."""
+_NO_COUNTER = {404, 405, 501}
+_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +59,12 @@ class Client:
         """Yield the content of each chunk. Raises `UpstreamFailed` or `UpstreamTimeout`."""
         if not self.model:  # the engine was not up yet at the start
             await self.discover()
-        async with self._post(generation) as response, _watched(response, self.limits) as watch:
+        began = asyncio.get_running_loop().time()
+        async with self._post(generation) as response, _watched(response, self.limits, began) as watch:
             frames = Frames()
             async for data in response.content.iter_any():
-                watch.moved()
                 for text in frames.feed(data):
+                    watch.moved(text)
                     if text:
                         yield text
                 if frames.done:
@@ -69,9 +77,11 @@ class Client:
         if self._counts_exactly:
             try:
                 return [await self._counted(text) for text in texts]
-            except UpstreamFailed:
+            except _NoCounterError:
                 self._counts_exactly = False
-        return [math.ceil(len(text.encode()) / 2) for text in texts]
+            except UpstreamFailed:
+                pass  # it may count the next time
+        return [_estimated(text) for text in texts]
 
     async def check(self) -> None:
         """Return when the engine serves the model; raise otherwise."""
@@ -79,14 +89,14 @@ class Client:
 
     async def discover(self) -> None:
         """Fill in what the engine tells of itself: model, context, slots. Raises when it does not answer."""
-        served = (await self._get("/models")).get("data") or [{}]
-        chosen = next((item for item in served if item.get("id") == self.model), None)
-        if chosen is None and self.model:
+        served = (await self._get("/models")).get("data")
+        models = [item for item in served if isinstance(item, dict)] if isinstance(served, list) else []
+        chosen = next((item for item in models if item.get("id") == self.model or not self.model), None)
+        if chosen is None:
             raise UpstreamFailed(f"the engine serves no model named {self.model!r}")
-        chosen = chosen or served[0]
         self.model = str(chosen.get("id", ""))
-        if isinstance(chosen.get("max_model_len"), int):
-            self.context = chosen["max_model_len"]
+        self.context = _whole(chosen.get("max_model_len"), self.context)
+        await self._read_props()
 
     async def close(self) -> None:
         """Close the connections."""
@@ -96,9 +106,11 @@ class Client:
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
-            headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
+            headers = {"Accept-Encoding": "identity"}  # compression holds tokens back, and none is undone here
+            if self.key:
+                headers["Authorization"] = f"Bearer {self.key}"
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.limits.connect),
                 headers=headers,
                 auto_decompress=False,
@@ -108,16 +120,22 @@ class Client:
     @asynccontextmanager
     async def _post(self, generation: Generation) -> AsyncIterator[aiohttp.ClientResponse]:
         with _mapped():
-            async with asyncio.timeout(self.limits.first_token + self.limits.connect):
-                response = await self._open().post(f"{self.base_url}/chat/completions", json=self._body(generation))
+            async with asyncio.timeout(self.limits.connect + self.limits.first_token):
+                response = await self._open().post(
+                    f"{self.base_url}/chat/completions", json=self._body(generation), allow_redirects=False
+                )
             try:
                 if response.status != 200:  # noqa: PLR2004 (HTTP's own number)
-                    raise UpstreamFailed(f"the engine answered {response.status}: {await _excerpt(response)}")
+                    raise UpstreamFailed(f"the engine answered {response.status}: {await self._excerpt(response)}")
                 yield response
             except BaseException:
                 response.close()
                 raise
             response.release()
+
+    async def _excerpt(self, response: aiohttp.ClientResponse) -> str:
+        async with asyncio.timeout(self.limits.connect):
+            return (await response.content.read(500)).decode(errors="replace")
 
     def _body(self, generation: Generation) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -145,20 +163,37 @@ class Client:
         body = {"content": text, "prompt": text, "model": self.model, "add_special_tokens": False}
         with _mapped():
             async with asyncio.timeout(self.limits.connect), self._open().post(f"{root}/tokenize", json=body) as answer:
+                if answer.status in _NO_COUNTER:
+                    raise _NoCounterError("the engine has no tokenizer to ask")
                 told = await answer.json(content_type=None)
         if not isinstance(told, dict) or not isinstance(told.get("tokens"), list):
             raise UpstreamFailed("the engine counts no tokens")
         return len(told["tokens"])
 
-    async def _get(self, path: str) -> dict[str, Any]:
+    async def _read_props(self) -> None:
+        """Take the number of slots and the context of each from llama.cpp, which alone tells them."""
+        try:
+            props = await self._get("/props", self.base_url.removesuffix("/v1"))
+        except UpstreamFailed:
+            return
+        settings = props.get("default_generation_settings")
+        self.slots = _whole(props.get("total_slots"), self.slots)
+        self.context = _whole(settings.get("n_ctx") if isinstance(settings, dict) else None, self.context)
+
+    async def _get(self, path: str, root: str = "") -> dict[str, Any]:
+        url = (root or self.base_url) + path
         with _mapped():
-            async with asyncio.timeout(self.limits.connect), self._open().get(self.base_url + path) as answer:
+            async with asyncio.timeout(self.limits.connect), self._open().get(url) as answer:
                 if answer.status != 200:  # noqa: PLR2004 (HTTP's own number)
                     raise UpstreamFailed(f"GET {path} answered {answer.status}")
                 told = await answer.json(content_type=None)
         if not isinstance(told, dict):
             raise UpstreamFailed(f"GET {path} answered no object")
         return told
+
+
+class _NoCounterError(UpstreamFailed):
+    """The engine has no endpoint that counts tokens."""
 
 
 @dataclass(slots=True)
@@ -168,9 +203,10 @@ class Frames:
     finished: bool = False
     done: bool = False
     _rest: bytes = b""
+    _high: str = ""
 
     def feed(self, data: bytes) -> Iterator[str]:
-        """Yield the content of every whole chunk in the bytes. Raises `UpstreamFailed` on anything else."""
+        """Yield the content of every whole chunk in the bytes, "" where it has none. Raises `UpstreamFailed`."""
         lines = (self._rest + data).split(b"\n")
         self._rest = lines.pop()
         if len(self._rest) > _LINE_CAP:
@@ -183,12 +219,11 @@ class Frames:
                     return
                 if payload:
                     yield self._content(payload)
+            elif line.strip() and not line.startswith(_FIELDS):
+                raise UpstreamFailed("the engine sent what is no event")
 
     def _content(self, payload: bytes) -> str:
-        try:
-            chunk = jiter.from_json(payload)
-        except ValueError as error:
-            raise UpstreamFailed("the engine sent broken JSON") from error
+        chunk = _parsed(payload)
         if not isinstance(chunk, dict) or "error" in chunk:
             raise UpstreamFailed("the engine sent an error")
         try:
@@ -201,28 +236,50 @@ class Frames:
             content = (choice.get("delta") or {}).get("content")
         except (AttributeError, KeyError, TypeError, IndexError) as error:
             raise UpstreamFailed("the engine sent a chunk of another shape") from error
-        return content if isinstance(content, str) else ""
+        if not isinstance(content, str):
+            return ""
+        return content if content.isascii() else self._paired(content)
+
+    def _paired(self, content: str) -> str:
+        """Join the halves of a surrogate pair that an engine cut in two; lone ones are the reader's to drop."""
+        content, self._high = self._high + content, ""
+        if "\ud800" <= content[-1] < "\udc00":
+            content, self._high = content[:-1], content[-1]
+        return _PAIR.sub(lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), content)
+
+
+def _parsed(payload: bytes) -> Any:
+    try:
+        return jiter.from_json(payload)
+    except ValueError:
+        pass
+    try:
+        return json.loads(payload)  # it alone takes an escaped lone surrogate
+    except (ValueError, RecursionError) as error:
+        raise UpstreamFailed("the engine sent broken JSON") from error
 
 
 class _Watch:
     """The time limits of one stream. When one runs out the connection is closed, and the read that waits fails."""
 
-    def __init__(self, response: aiohttp.ClientResponse, limits: Limits) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, limits: Limits, began: float) -> None:
         self._response = response
         self._limits = limits
         self._loop = asyncio.get_running_loop()
-        self._deadline = self._loop.time() + limits.first_token
+        self._deadline = began + limits.connect + limits.first_token
         self._timer = self._loop.call_at(self._deadline, self._look)
         self._first = True
         self.expired = False
 
-    def moved(self) -> None:
-        """Something came: the next deadline is `silence` from now."""
-        self._deadline = self._loop.time() + self._limits.silence
+    def moved(self, text: str) -> None:
+        """A chunk came: from the first text on, the next deadline is `silence` from now."""
         if self._first:
+            if not text:
+                return  # a role or a header of the stream, long before the first token with some engines
             self._first = False
             self._timer.cancel()
-            self._timer = self._loop.call_at(self._deadline, self._look)
+            self._timer = self._loop.call_later(self._limits.silence, self._look)
+        self._deadline = self._loop.time() + self._limits.silence
 
     def stop(self) -> None:
         self._timer.cancel()
@@ -236,8 +293,8 @@ class _Watch:
 
 
 @asynccontextmanager
-async def _watched(response: aiohttp.ClientResponse, limits: Limits) -> AsyncIterator[_Watch]:
-    watch = _Watch(response, limits)
+async def _watched(response: aiohttp.ClientResponse, limits: Limits, began: float) -> AsyncIterator[_Watch]:
+    watch = _Watch(response, limits, began)
     try:
         yield watch
     except (aiohttp.ClientError, OSError) as error:
@@ -261,5 +318,12 @@ def _mapped() -> Iterator[None]:
         raise UpstreamFailed(f"the engine can't be read: {type(error).__name__}") from error
 
 
-async def _excerpt(response: aiohttp.ClientResponse) -> str:
-    return (await response.content.read(500)).decode(errors="replace")
+def _whole(value: object, otherwise: int) -> int:
+    return value if isinstance(value, int) and value > 0 else otherwise
+
+
+def _estimated(text: str) -> int:
+    """Return more tokens than a tokenizer with a fair vocabulary makes: digits and emoji are its worst cases."""
+    beyond = sum(char > "\uffff" for char in text)
+    ascii_ = sum(char < "\x80" for char in text)
+    return ascii_ + math.ceil(1.5 * (len(text) - ascii_ - beyond)) + 4 * beyond

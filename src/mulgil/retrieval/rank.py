@@ -10,10 +10,12 @@ from mulgil.retrieval.index import Hit
 from mulgil.text import key
 
 _DENSE_WEIGHT = 0.5
+# A smaller spread of cosines, as among a handful of entries, is not stretched to the whole scale.
+_LEAST_SPREAD = 0.06
 # BM25 at which half of the lexical weight is given: one rare term of the question stands in the entry.
 _HALF = 5.0
 _FIT = 0.12
-_MISFIT = -0.3
+_MISFIT = -0.4
 # What is meant for some places or jobs only may be wrong for somebody of whom they are not known.
 _UNKNOWN = -0.06
 
@@ -59,9 +61,9 @@ def varied(
 
 def _dense_shares(hits: Sequence[Hit]) -> dict[str, float]:
     # An embedder's cosines lie close together, each embedder's elsewhere: only their spread tells them apart.
-    best, worst = max((hit.score for hit in hits), default=0.0), min((hit.score for hit in hits), default=0.0)
-    spread = best - worst
-    return {hit.entry.id: (hit.score - worst) / spread if spread else 1.0 for hit in hits}
+    scores = [hit.score for hit in hits] or [0.0]
+    best, spread = max(scores), max(max(scores) - min(scores), _LEAST_SPREAD)
+    return {hit.entry.id: 1 - (best - hit.score) / spread for hit in hits}
 
 
 def _score(entry: Entry, legs: tuple[Mapping[str, float], Mapping[str, float]], values: Mapping[str, str]) -> float:
