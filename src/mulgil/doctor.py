@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mulgil.app import catalogue_of, domain_folder, meet
 from mulgil.domain.load import load_domain
 from mulgil.engines import models
 from mulgil.errors import MulgilError, SetupError
+from mulgil.parts import catalogue_of, domain_folder, meet
 from mulgil.retrieval.index import index_folder, serving_build
 from mulgil.retrieval.ingest import read_entries
 from mulgil.server import listen

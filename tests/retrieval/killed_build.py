@@ -38,9 +38,11 @@ def step(*_: object) -> None:
 
 
 def watch(event: str, arguments: tuple[object, ...]) -> None:
-    changes = event in {"os.mkdir", "os.rename", "shutil.rmtree"} or (event == "open" and arguments[2] != os.O_RDONLY)
+    if not str(arguments[0] if arguments else "").startswith(str(FOLDER)):
+        return
+    writes = event == "open" and bool(int(str(arguments[2])) & (os.O_WRONLY | os.O_RDWR))
     syncs_folder = event == "open" and str(arguments[0]) == str(FOLDER)
-    if (changes or syncs_folder) and str(arguments[0]).startswith(str(FOLDER)):
+    if writes or syncs_folder or event in {"os.mkdir", "os.rename", "shutil.rmtree"}:
         step()
 
 

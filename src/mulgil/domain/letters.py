@@ -57,7 +57,7 @@ def letters_of(char: str) -> str:
     parts = unicodedata.normalize("NFD", plain)
     if any(_is_part(part) for part in parts):
         return "".join(_named(part, _IN_SYLLABLE if len(parts) > 1 else _ALONE) for part in parts)
-    return "".join(part for part in parts if not unicodedata.combining(part))
+    return "".join(part for part in parts if not unicodedata.combining(part)) or char
 
 
 def tensed(consonant: str) -> str:

@@ -1,39 +1,33 @@
 """The relay: one aiohttp client for any engine that speaks the OpenAI streaming API.
 
-Raw bytes are framed here, with a cap, since aiohttp's line reader costs a call a line. Time limits are one lazy timer
-a stream: a chunk only moves a deadline. Closing the generator closes the connection, which is the abort.
+Time limits are one lazy timer a stream: a chunk only moves a deadline. Closing the generator closes the connection,
+which is the abort.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import math
-import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
-import jiter
 
 from mulgil.engines.base import Generation
+from mulgil.engines.frames import Frames
 from mulgil.errors import UpstreamFailed, UpstreamTimeout
 
-_LINE_CAP = 1 << 18
 _COUNTS_KEPT = 1024
-_DONE = b"[DONE]"
-_FIELDS = (b":", b"event:", b"id:", b"retry:")
 _IDLE = 4.0
 """Seconds that a connection is kept unused: uvicorn closes it after 5, and a request on its way then would fail."""
-_NO_COUNTER = {404, 405, 501}
-_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+_NO_COUNTER = {400, 401, 403, 404, 405, 422, 501}
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Time limits in seconds: to connect, to the first chunk, between chunks."""
+    """Time limits in seconds: to connect, then to the first text, then between chunks."""
 
     connect: float = 5.0
     first_token: float = 120.0
@@ -125,17 +119,19 @@ class Client:
                     f"{self.base_url}/chat/completions", json=self._body(generation), allow_redirects=False
                 )
             try:
-                if response.status != 200:  # noqa: PLR2004 (HTTP's own number)
-                    raise UpstreamFailed(f"the engine answered {response.status}: {await self._excerpt(response)}")
+                await self._accepted(response)
                 yield response
             except BaseException:
                 response.close()
                 raise
             response.release()
 
-    async def _excerpt(self, response: aiohttp.ClientResponse) -> str:
+    async def _accepted(self, response: aiohttp.ClientResponse) -> None:
+        if response.status == 200:  # noqa: PLR2004 (HTTP's own number)
+            return
         async with asyncio.timeout(self.limits.connect):
-            return (await response.content.read(500)).decode(errors="replace")
+            excerpt = (await response.content.read(500)).decode(errors="replace")
+        raise UpstreamFailed(f"the engine answered {response.status}: {excerpt}")
 
     def _body(self, generation: Generation) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -194,69 +190,6 @@ class Client:
 
 class _NoCounterError(UpstreamFailed):
     """The engine has no endpoint that counts tokens."""
-
-
-@dataclass(slots=True)
-class Frames:
-    """Upstream SSE bytes to texts. `finished`: the engine said why it stopped; `done`: `[DONE]` came."""
-
-    finished: bool = False
-    done: bool = False
-    _rest: bytes = b""
-    _high: str = ""
-
-    def feed(self, data: bytes) -> Iterator[str]:
-        """Yield the content of every whole chunk in the bytes, "" where it has none. Raises `UpstreamFailed`."""
-        lines = (self._rest + data).split(b"\n")
-        self._rest = lines.pop()
-        if len(self._rest) > _LINE_CAP:
-            raise UpstreamFailed("a line of the engine's stream is too long")
-        for line in lines:
-            if line.startswith(b"data:"):
-                payload = line[5:].strip()
-                if payload == _DONE:
-                    self.done = self.finished = True
-                    return
-                if payload:
-                    yield self._content(payload)
-            elif line.strip() and not line.startswith(_FIELDS):
-                raise UpstreamFailed("the engine sent what is no event")
-
-    def _content(self, payload: bytes) -> str:
-        chunk = _parsed(payload)
-        if not isinstance(chunk, dict) or "error" in chunk:
-            raise UpstreamFailed("the engine sent an error")
-        try:
-            choices = chunk["choices"]
-            if not choices:
-                return ""
-            choice = choices[0]
-            if choice.get("finish_reason"):
-                self.finished = True
-            content = (choice.get("delta") or {}).get("content")
-        except (AttributeError, KeyError, TypeError, IndexError) as error:
-            raise UpstreamFailed("the engine sent a chunk of another shape") from error
-        if not isinstance(content, str):
-            return ""
-        return content if content.isascii() else self._paired(content)
-
-    def _paired(self, content: str) -> str:
-        """Join the halves of a surrogate pair that an engine cut in two; lone ones are the reader's to drop."""
-        content, self._high = self._high + content, ""
-        if "\ud800" <= content[-1] < "\udc00":
-            content, self._high = content[:-1], content[-1]
-        return _PAIR.sub(lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), content)
-
-
-def _parsed(payload: bytes) -> Any:
-    try:
-        return jiter.from_json(payload)
-    except ValueError:
-        pass
-    try:
-        return json.loads(payload)  # it alone takes an escaped lone surrogate
-    except (ValueError, RecursionError) as error:
-        raise UpstreamFailed("the engine sent broken JSON") from error
 
 
 class _Watch:

@@ -85,7 +85,7 @@ _MODELS = (
     ),
 )
 KNOWN = {model.name: model for model in _MODELS}
-DEFAULT = "qwen2.5-coder-1.5b"
+DEFAULT = "qwen2.5-coder-0.5b"
 
 
 def known(name: str) -> Model:

@@ -32,10 +32,16 @@ class Slots:
         """Number of turns in the queue."""
         return len(self._waiting)
 
-    def check(self, longest: float) -> None:
-        """Raise `Busy` if the queue is full, or if the wait would take longer than `longest` seconds."""
-        eta = self._eta(len(self._waiting) + 1) if self.running >= self.count else 0.0
-        if self.running >= self.count and (len(self._waiting) >= self._limit or (eta or 0.0) > longest):
+    def check(self, longest: float, unfinished: int = 0) -> None:
+        """Raise `Busy` if the queue is full, or if the wait would take longer than `longest` seconds.
+
+        `unfinished` counts all turns that were admitted: in a burst none of them has come to the queue yet.
+        """
+        ahead = max(self.running + len(self._waiting), unfinished) - self.count
+        if ahead < 0:
+            return
+        eta = self._eta(ahead + 1)
+        if ahead >= self._limit or (eta or 0.0) > longest:
             raise Busy(max(1, math.ceil(eta or 5.0)))
 
     @asynccontextmanager
@@ -45,8 +51,8 @@ class Slots:
         began = asyncio.get_running_loop().time()
         try:
             yield
+            self._measure(asyncio.get_running_loop().time() - began)  # only whole answers tell how long one takes
         finally:
-            self._measure(asyncio.get_running_loop().time() - began)
             self._pass_on()
 
     async def _take(self, notify: Notify) -> None:

@@ -26,7 +26,7 @@ class TurnLog:
             raise RuntimeError("a turn's log was closed already")
         self.events.append(event)
         for follower in self._followers:
-            follower.wake()
+            follower.told()
 
     def since(self, number: int) -> list[tuple[int, Event]]:
         """Return the events after `number`, each with its own; of `Queued` events only the latest."""
@@ -44,7 +44,8 @@ class Follower:
     def __init__(self, log: TurnLog, number: int = 0) -> None:
         self.number = number
         self._log = log
-        self._woken: asyncio.Future[None] | None = None
+        self._waiting: asyncio.Future[None] | None = None
+        self._wake = False
         log._followers.add(self)
 
     def take(self) -> list[tuple[int, Event]]:
@@ -54,16 +55,24 @@ class Follower:
         return batch
 
     async def wait(self) -> None:
-        """Return when there is something to take, or when woken."""
-        if self.number < len(self._log.events):
+        """Return when there is something to take, or when woken; a wake that came meanwhile counts."""
+        if self._wake or self.number < len(self._log.events):
+            self._wake = False
             return
-        self._woken = asyncio.get_running_loop().create_future()
-        await self._woken
+        self._waiting = asyncio.get_running_loop().create_future()
+        await self._waiting
+
+    def told(self) -> None:
+        """The log has grown."""
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
 
     def wake(self) -> None:
-        """End a `wait`."""
-        if self._woken is not None and not self._woken.done():
-            self._woken.set_result(None)
+        """End a `wait`, the next one if there is none now."""
+        if self._waiting is None or self._waiting.done():
+            self._wake = True
+        else:
+            self._waiting.set_result(None)
 
     def leave(self) -> None:
         """Stop following."""
