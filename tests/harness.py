@@ -1,5 +1,7 @@
 """A real gateway in a thread of its own, and clients on raw sockets; every wait is bounded."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import json
@@ -17,10 +19,11 @@ from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from pydantic import PrivateAttr
 
-from mulgil.app import Gateway, Parts, assemble, meet, mode_of
+from mulgil.app import Gateway, Parts, assemble, mode_of
 from mulgil.domain.model import Domain
 from mulgil.engines.scripted import Answer, Record, Script, ScriptedEngine
 from mulgil.morphemes import Morphemes
+from mulgil.parts import meet
 from mulgil.retrieval.retriever import CatalogueRetriever
 from mulgil.server import Server, configuration, listen
 from mulgil.settings import Settings
@@ -154,6 +157,7 @@ class Call:
         self._rest = b""
         self._head: tuple[int, dict[str, str]] | None = None
         self._over = False
+        self.lines: list[str] = []
 
     @property
     def status(self) -> int:
@@ -165,9 +169,9 @@ class Call:
 
     def _heads(self) -> tuple[int, dict[str, str]]:
         if self._head is None:
-            status = int(self._file.readline().split(b" ")[1])
-            lines = [line.decode().rstrip("\r\n") for line in iter(self._file.readline, b"\r\n")]
-            self._head = status, dict(line.split(": ", 1) for line in lines)
+            self.lines = [line.decode().rstrip("\r\n") for line in iter(self._file.readline, b"\r\n")]
+            status = int(self.lines[0].split(" ")[1])
+            self._head = status, dict(line.split(": ", 1) for line in self.lines[1:])
             self._over = self._method == "HEAD" or status in {204, 304}
         return self._head
 
@@ -195,6 +199,12 @@ class Call:
 
     def json(self) -> Any:
         return json.loads(self.body())
+
+    def transcript(self) -> bytes:
+        """The whole response, less its date and its transfer coding."""
+        body = self.body()
+        head = [line for line in self.lines if not line.startswith("date: ")]
+        return "\n".join([*head, "", ""]).encode() + body
 
     def event(self) -> Event:
         """The next block of the stream, whatever it is."""

@@ -149,6 +149,8 @@ def _reporter(*, quiet: bool = False) -> Iterator[Reporter]:
                     total=total, desc=name, unit=unit, unit_scale=bytes_, unit_divisor=1024, disable=quiet, leave=False
                 )
             bars[name].update(done - bars[name].n)
+            if done >= total:
+                bars.pop(name).close()
 
         return show
 

@@ -20,7 +20,8 @@ def clean_engine(text: str) -> str:
 def key(text: str) -> str:
     """Return the form in which two names are the same: case, Unicode form and all white space are ignored."""
     folded = unicodedata.normalize("NFKC", text).casefold()
-    return "".join(unicodedata.normalize("NFKC", folded).split())
+    joined = "".join(unicodedata.normalize("NFKC", folded).split())
+    return unicodedata.normalize("NFKC", joined)
 
 
 def _allowed(char: str) -> bool:

@@ -1,32 +1,27 @@
-"""Chromium before a gateway that runs as a process of its own, with the scripted engine behind it."""
+"""Chromium before a running gateway, and what can happen to the connections between them."""
 
 import asyncio
-import itertools
 import os
 import shutil
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import closing, suppress
-from pathlib import Path
+from typing import Any
 
 import pytest
+from harness import Running
 
-from mulgil.engines.scripted import ScriptedEngine
+pytest.importorskip("playwright", reason="playwright is missing: pip install -e '.[browser]'")
 
-pytest.importorskip("playwright", reason="pip install -e '.[browser]'")
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+PATIENCE_MS = 15_000
 
-EXECUTABLES = Path(sys.executable).parent
-ECO_KO = Path(__file__).parents[2] / "domains" / "eco_ko"
-EACH = 8
-"""Entries a category: enough for several turns, and indexed in a second."""
+expect.set_options(timeout=PATIENCE_MS)
 
 
 def need(program: str, how: str) -> str:
-    """Return the program's path; a desk without it skips the test, CI fails."""
+    """Return the program's path; without it a desk skips the test, and CI fails."""
     path = shutil.which(program)
     if path is None:
         tell = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
@@ -37,11 +32,10 @@ def need(program: str, how: str) -> str:
 class Proxy:
     """A TCP proxy before the gateway, in a thread of its own, that can cut and refuse connections."""
 
-    def __init__(self, target: str) -> None:
-        self._host, _, port = target.removeprefix("http://").partition(":")
-        self._port = int(port)
+    def __init__(self, port: int) -> None:
+        self._target = port
         self._refusals = 0
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -49,47 +43,49 @@ class Proxy:
         self.url = "http://{}:{}".format(*self._server.sockets[0].getsockname())
 
     def cut(self, refusals: int = 0) -> None:
-        """Close every connection; the next ones are answered with 502, so many of them."""
+        """Cut every connection; so many of the next ones are answered with 502."""
         self._in_loop(self._cut(refusals))
 
     def close(self) -> None:
-        self._server.close()
+        self._loop.call_soon_threadsafe(self._server.close)
         self.cut()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
         self._loop.close()
 
-    def _in_loop(self, work):
+    def _in_loop(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(5)
 
     async def _cut(self, refusals: int) -> None:
         self._refusals = refusals
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for writer in self._writers:
-            writer.transport.abort()
-        if tasks:
-            await asyncio.wait(tasks)
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
+        if self._refusals:
+            self._refusals -= 1
+            await self._refuse(reader, writer)
+        else:
+            task = asyncio.create_task(self._joined(reader, writer))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _refuse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.IncompleteReadError):
-            if self._refusals:
-                self._refusals -= 1
-                await reader.readuntil(b"\r\n\r\n")
-                writer.write(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
-                await writer.drain()
-            else:
-                await self._joined(reader, writer)
-        self._writers.discard(writer)
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            await writer.drain()
         writer.close()
 
     async def _joined(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection(self._host, self._port)
-        self._writers.add(back)
+        there, back = await asyncio.open_connection("127.0.0.1", self._target)
         try:
             await asyncio.gather(_copied(reader, back), _copied(there, writer))
         finally:
-            self._writers.discard(back)
+            writer.transport.abort()
+            back.transport.abort()
 
 
 async def _copied(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -100,58 +96,20 @@ async def _copied(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
     writer.close()
 
 
-@pytest.fixture(scope="session")
-def small_domain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("domain") / "eco_ko"
-    shutil.copytree(ECO_KO, folder)
-    catalogue = folder / "catalogue.jsonl"
-    rows = sorted(catalogue.read_text(encoding="utf-8").splitlines(), key=_category)
-    kept = [row for _, group in itertools.groupby(rows, _category) for row in itertools.islice(group, EACH)]
-    catalogue.write_text("\n".join(kept) + "\n", encoding="utf-8")
-    return folder
-
-
-def _category(row: str) -> str:
-    return row.partition('"category":"')[2].partition('"')[0]
-
-
-@pytest.fixture(scope="session")
-def running_engine() -> Iterator[ScriptedEngine]:
-    with ScriptedEngine() as engine:
-        yield engine
+@pytest.fixture
+def gateway(opened) -> Running:
+    """A gateway with one engine slot, so that a turn that keeps its slot after its end is noticed."""
+    return opened(slots=1)
 
 
 @pytest.fixture
-def engine(running_engine: ScriptedEngine) -> ScriptedEngine:
-    running_engine.recorder.requests.clear()
-    return running_engine
-
-
-@pytest.fixture(scope="session")
-def gateway(running_engine: ScriptedEngine, small_domain: Path, tmp_path_factory: pytest.TempPathFactory):
-    """The gateway's URL. It has one engine slot, so that a turn that keeps its slot after its end is noticed."""
-    options = {
-        "--engine": f"{running_engine.base_url}/v1",
-        "--domain": str(small_domain),
-        "--data": str(tmp_path_factory.mktemp("data")),
-        "--describe": "model",
-        "--slots": "1",
-        "--port": "0",
-    }
-    command = [EXECUTABLES / "mulgil", "serve", *itertools.chain(*options.items())]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8") as process:
-        try:
-            told = process.stdout.readline()
-            assert "http://" in told, "the gateway did not start"
-            yield told.partition("ready: ")[2].split()[0]
-        finally:
-            process.terminate()
-            process.wait(20)
+def url(gateway: Running) -> str:
+    return f"http://127.0.0.1:{gateway.port}"
 
 
 @pytest.fixture
-def proxy(gateway: str) -> Iterator[Proxy]:
-    with closing(Proxy(gateway)) as proxy:
+def proxy(gateway: Running) -> Iterator[Proxy]:
+    with closing(Proxy(gateway.port)) as proxy:
         yield proxy
 
 
@@ -164,15 +122,15 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
+def context(browser: Browser, gateway: Running) -> Iterator[BrowserContext]:
     with closing(browser.new_context(locale="ko-KR", viewport={"width": 1000, "height": 900})) as context:
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(PATIENCE_MS)
         yield context
 
 
 @pytest.fixture
 def complaints() -> list[str]:
-    """What the browser's console complained of; a test that expects complaints clears it."""
+    """What the browser's console complained of. A test that expects complaints takes them out."""
     return []
 
 

@@ -251,7 +251,6 @@ def test_a_build_killed_at_any_step_leaves_the_old_index_serving(folder, build, 
         assert len(found(index)) == (4 if switched else 6)
         index.close()
 
-    print("STEPS", step)
     assert step > 8
     assert switched
     build(folder, few[:5])

@@ -16,7 +16,8 @@ from mulgil.domain.model import AnswerRules, Frames
 
 _LATIN = re.compile(r"[A-Za-z][A-Za-z0-9]*")
 _LATIN_LIMIT = 8
-_META = re.compile(r"[\\^$.|?*+()\[\]{}/-]")
+# Not - and /: they need no escape here, and llama.cpp takes none.
+_META = re.compile(r"[\\^$.|?*+()\[\]{}]")
 _DIGIT = re.compile(r"[0-9]")
 
 
@@ -28,14 +29,20 @@ def patterns(rules: AnswerRules, slots: Sequence[Slot], ground: Mapping[str, str
     return {key: _pattern(rules, key, ground.get(key, "")) for key in keys(slots)}
 
 
-def framed(frames: Frames, label: str, values: Mapping[str, str], word: str) -> str:
-    """Return the pattern whose every match is a right `recommend` sentence for this category and person."""
+def framed(frames: Frames, label: str, values: Mapping[str, str], word: str, begun: str = "") -> str:
+    """Return the pattern whose every match is a right `recommend` sentence for this category and person.
+
+    Where `begun` was already shown, only the sentences that begin with it are left, if there are any.
+    """
     known = [told[option] for field, told in frames.phrases.items() if (option := values.get(field, "")) in told]
     leads = [frames.joiner.join(known) + frames.end] if known else []
     if word and word.isalnum() and word not in frames.unquoted:
         leads.append(Template(frames.word).substitute(word=word))
+    leads = leads or list(frames.openers)
     subject = Template(frames.subject).substitute(category=label)
-    return f"{_either(leads or frames.openers)} {_literal(subject)}{_either(frames.closings)}"
+    sentences = [f"{lead} {subject}{closing}" for lead in leads for closing in frames.closings]
+    left = [sentence for sentence in sentences if sentence.startswith(begun)] if begun else []
+    return _either(left) if left else f"{_either(leads)} {_literal(subject)}{_either(frames.closings)}"
 
 
 def continued(rules: AnswerRules, key: str, begun: str, ground: str) -> str:
@@ -72,9 +79,11 @@ def _lengths(rules: AnswerRules, key: str) -> tuple[int, int]:
 
 
 def _unit(rules: AnswerRules, ground: str) -> str:
-    digits = "0-9" if _DIGIT.search(ground) else ""
+    units = [f"[{rules.letters} {rules.punctuation}]"]
+    if _DIGIT.search(ground):
+        units = [f"[{rules.letters} {rules.punctuation}0-9]", "[0-9]\\.[0-9]"]  # 2.5 ends no sentence
     words = list(dict.fromkeys(_LATIN.findall(ground)))[:_LATIN_LIMIT]
-    return "(?:" + "|".join([f"[{rules.letters} {rules.punctuation}{digits}]", *words]) + ")"
+    return f"(?:{'|'.join([*units, *words])})"
 
 
 def _either(texts: Sequence[str]) -> str:

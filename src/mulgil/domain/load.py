@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import tomllib
+import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -12,7 +13,7 @@ from types import MappingProxyType
 from mulgil.domain.model import AnswerRules, Category, Domain, Field, Frames, Rules
 from mulgil.domain.table import Table
 from mulgil.errors import SetupError
-from mulgil.text import clean, key
+from mulgil.text import key
 
 # Every sentence that a client can be told; a test holds this against the tree of errors.
 _SENTENCES = (
@@ -94,7 +95,8 @@ def match_option(field: Field, text: str) -> str:
 
 def _toml(file: Path) -> dict[str, object]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        # An editor that saves NFD must not make a word list useless.
+        return tomllib.loads(unicodedata.normalize("NFC", file.read_text(encoding="utf-8")))
     except OSError as error:
         raise SetupError(
             f"{file}: can't be read ({error.strerror}); a domain is a folder with a domain.toml."
@@ -123,7 +125,7 @@ def _category(table: Table) -> Category:
         label=table.text("label"),
         help=table.text("help"),
         aliases=table.texts("aliases"),
-        keywords=_folded(table.texts("keywords")),
+        keywords=table.texts("keywords"),
     )
     table.done()
     return category
@@ -174,7 +176,7 @@ def _aliases(table: Table, options: tuple[str, ...]) -> Mapping[str, str]:
 
 
 def _words(table: Table, options: tuple[str, ...]) -> Mapping[str, tuple[str, ...]]:
-    words = {option: _folded(table.texts(option)) for option in options}
+    words = {option: table.texts(option) for option in options}
     table.done()
     return MappingProxyType(words)
 
@@ -188,14 +190,9 @@ def _unique_choices(table: Table, field: Field) -> None:
 
 def _rules(top: Table) -> Rules:
     table = top.table("rules")
-    rules = Rules(**{each.name: _folded(table.texts(each.name)) for each in dataclasses.fields(Rules)})
+    rules = Rules(**{each.name: table.texts(each.name) for each in dataclasses.fields(Rules)})
     table.done()
     return rules
-
-
-def _folded(words: Iterable[str]) -> tuple[str, ...]:
-    """Return the words as NFC: an editor that saved NFD must not make a list useless."""
-    return tuple(map(clean, words))
 
 
 def _answer(top: Table) -> AnswerRules:

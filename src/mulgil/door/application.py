@@ -13,7 +13,7 @@ from starlette.routing import Route
 from mulgil.door import pages
 from mulgil.door.metrics import Metrics
 from mulgil.door.pages import Check
-from mulgil.door.routes import Desk, Recommendation, Turns, accepts_stream
+from mulgil.door.routes import JSON_HEADERS, Desk, Recommendation, Turns, accepts_stream
 from mulgil.door.stream import HEADERS
 from mulgil.errors import InternalError, MethodNotAllowed, MulgilError, NotFound
 from mulgil.flow.question import Kind
@@ -28,13 +28,14 @@ def build_application(desk: Desk, metrics: Metrics, checks: Mapping[str, Check])
     async def refuse(request: Request, error: Exception) -> Response:
         told = _told(error)
         if request.method == "GET" and accepts_stream(request.headers):
-            return Response(desk.wire.refusal_frames(told), headers=_text(HEADERS))
+            stream = Response(desk.wire.refusal_frames(told), headers=_text(HEADERS))
+            del stream.headers["content-length"]
+            return stream
         status, body, extra = desk.wire.refusal(told)
-        allowed = getattr(error, "headers", None) or {}
-        return Response(body, status, {"content-type": "application/json; charset=utf-8", **_text(extra), **allowed})
+        return Response(body, status, _text([*JSON_HEADERS, *extra]) | _allowed(error))
 
     turns = Route("/ai/chatbot/turns/{turn_id}", Turns(desk), methods=["DELETE"])
-    return Starlette(
+    application = Starlette(
         routes=[
             *(_recommendation(desk, kind) for kind in KINDS),
             turns,
@@ -42,6 +43,8 @@ def build_application(desk: Desk, metrics: Metrics, checks: Mapping[str, Check])
         ],
         exception_handlers={HTTPException: refuse, MulgilError: refuse, Exception: refuse},
     )
+    application.router.redirect_slashes = False  # another path is an unknown path
+    return application
 
 
 def _recommendation(desk: Desk, kind: Kind) -> Route:
@@ -54,6 +57,12 @@ def _told(error: Exception) -> MulgilError:
     if isinstance(error, HTTPException):
         return _BY_STATUS.get(error.status_code, InternalError)()
     return InternalError(type(error).__name__)
+
+
+def _allowed(error: Exception) -> dict[str, str]:
+    headers = getattr(error, "headers", None) or {}
+    # Starlette joins a set: the order would be another in every process.
+    return {name: ", ".join(sorted(value.split(", "))) for name, value in headers.items() if name == "Allow"}
 
 
 def _text(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -26,6 +26,11 @@ from mulgil.turns.book import TurnBook
 from mulgil.turns.log import Follower
 from mulgil.turns.turn import Turn
 
+JSON_HEADERS = [
+    (b"content-type", b"application/json; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    (b"vary", b"Accept"),
+]
 _BODY_LIMIT = 256 * 1024
 
 
@@ -138,9 +143,7 @@ async def respond(send: Send, status: int, body: bytes, headers: list[tuple[byte
 
 async def respond_json(send: Send, status: int, body: bytes, extra: list[tuple[bytes, bytes]]) -> None:
     """Send a JSON response of known length."""
-    length = (b"content-length", str(len(body)).encode())
-    kind = (b"content-type", b"application/json; charset=utf-8")
-    await respond(send, status, body, [kind, length, (b"cache-control", b"no-store"), (b"vary", b"Accept"), *extra])
+    await respond(send, status, body, [*JSON_HEADERS, (b"content-length", str(len(body)).encode()), *extra])
 
 
 async def _end_or_departure(follower: Follower, turn: Turn, watcher: asyncio.Task[None]) -> None:

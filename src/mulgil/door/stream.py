@@ -55,7 +55,7 @@ class Stream:
             if body:
                 pulse.beat()
                 await send({"type": "http.response.body", "body": body, "more_body": not closed})
-            if closed:
+            if closed or watcher.done():
                 return
             await follower.wait()
 

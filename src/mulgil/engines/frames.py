@@ -1,4 +1,4 @@
-"""An engine's event stream, from bytes to texts: framed here, with a cap, as aiohttp's line reader costs a call a line."""
+"""An engine's event stream, from bytes to texts. Framed here, with a cap: aiohttp's line reader costs a call a line."""
 
 from __future__ import annotations
 

@@ -43,6 +43,8 @@ async def fitted(
         message = message[: len(message) * 3 // 4]
         last = Message("user", asked(message))
     room -= await _size(engine, [last])
+    if room < 0:
+        raise UpstreamFailed(f"a context of {engine.context} tokens can't hold the prompt and {max_tokens} tokens")
     kept: list[Message] = []
     for pair in reversed(pairs):
         room -= await _size(engine, pair)

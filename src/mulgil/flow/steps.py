@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ from langchain_core.retrievers import BaseRetriever
 from mulgil.domain import answer as shape
 from mulgil.domain import prompt
 from mulgil.domain.decide import Decision, choose, decide
-from mulgil.domain.display import RECOMMEND, Display, Slot
+from mulgil.domain.display import Display, Slot
 from mulgil.domain.model import Domain
 from mulgil.domain.partial import InvalidAnswer
 from mulgil.engines.base import Engine, Generation, Message
@@ -32,6 +33,8 @@ Emit = Callable[[Event], None]
 _HISTORY = 3
 _GIVEN_LIMIT = 120
 _ATTEMPTS = 2
+_PATIENCE = 1.0
+"""Seconds that the engine has to end, once everything is shown; it then is aborted."""
 
 
 class Analyser(Protocol):
@@ -142,49 +145,57 @@ class Steps:
         return texts
 
     def _patterns(self, state: State, display: Display, grounds: Mapping[str, str]) -> dict[str, str]:
-        rules = self.domain.answer
+        """Return the patterns of the fields that are missing; of a field that was begun, the rest is free."""
+        rules, begun = self.domain.answer, display.begun()
         patterns = shape.patterns(rules, display.slots, grounds)
+        patterns = {key: patterns[key] for key in display.missing()}
+        first = next(iter(patterns))
         if self.mode == "entry":
-            decision = state["decision"]
-            values = {name: value.text for name, value in decision.profile.values.items()}
-            word = decision.word or "" if decision.by == "keyword" else ""
-            patterns[RECOMMEND] = shape.framed(rules.frames, decision.category.label, values, word)
-        missing = display.missing()
-        patterns = {key: patterns[key] for key in missing}
-        if display.begun() and self.mode != "entry":
-            patterns[missing[0]] = shape.continued(rules, missing[0], display.begun(), grounds[missing[0]])
+            patterns[first] = self._framed(state["decision"], begun)
+        elif begun:
+            patterns[first] = shape.continued(rules, first, begun, grounds[first])
         return patterns
+
+    def _framed(self, decision: Decision, begun: str) -> str:
+        values = {name: value.text for name, value in decision.profile.values.items()}
+        word = decision.word if decision.by == "keyword" and decision.word else ""
+        return shape.framed(self.domain.answer.frames, decision.category.label, values, word, begun)
 
     async def _write(
         self, messages: Sequence[Message], display: Display, grounds: Mapping[str, str], state: State, emit: Emit
     ) -> tuple[Answer, str]:
         """Return the answer and the engine's text; one retry asks only for what was not yet shown."""
+        failure = UpstreamFailed()
         for attempt in range(1, _ATTEMPTS + 1):
-            schema = shape.schema(self._patterns(state, display, grounds))
-            generation = Generation(messages, schema, self.max_tokens)
+            generation = Generation(messages, shape.schema(self._patterns(state, display, grounds)), self.max_tokens)
             try:
                 text = await self._relay(generation, display, emit)
-                answer = display.finish()
-            except (InvalidAnswer, UpstreamFailed) as error:
-                if display.whole:
-                    return display.finish(), _canonical(display)
-                retryable = isinstance(error, InvalidAnswer) or error.retryable
-                if attempt == _ATTEMPTS or not retryable or not display.missing():
-                    raise UpstreamFailed("no usable answer") if isinstance(error, InvalidAnswer) else error from error
-                display.restart()
-            else:
-                return answer, text if attempt == 1 else _canonical(display)
-        raise AssertionError("unreachable")
+                return display.finish(), text if attempt == 1 and display.closed else _canonical(display)
+            except InvalidAnswer as error:
+                failure = UpstreamFailed(f"no usable answer: {error}")
+            except UpstreamFailed as error:
+                failure = error
+            if display.whole or not failure.retryable:
+                break
+            display.restart()
+        raise failure
 
     async def _relay(self, generation: Generation, display: Display, emit: Emit) -> str:
+        """Return the engine's text; once everything is shown, nothing that it does can spoil the answer."""
         chunks: list[str] = []
-        async with aclosing(self.engine.stream(generation)) as stream:
-            async for chunk in stream:
-                if display.whole:
-                    break  # the engine talks on after its answer
-                chunks.append(chunk)
-                for event in display.feed(chunk):
-                    emit(event)
+        try:
+            async with aclosing(self.engine.stream(generation)) as stream, asyncio.timeout(None) as patience:
+                async for chunk in stream:
+                    if display.closed:
+                        break  # the engine talks on after its answer
+                    chunks.append(chunk)
+                    for event in display.feed(chunk):
+                        emit(event)
+                    if display.whole and patience.when() is None:
+                        patience.reschedule(asyncio.get_running_loop().time() + _PATIENCE)
+        except (TimeoutError, UpstreamFailed):
+            if not display.whole:
+                raise
         return "".join(chunks)
 
     def _next(self, state: State, exchange: Exchange) -> Session:

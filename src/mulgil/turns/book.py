@@ -40,11 +40,8 @@ class TurnBook:
         self._latest: dict[str, Turn] = {}
         self._forgotten: dict[str, asyncio.TimerHandle] = {}
         self._closing = False
-
-    @property
-    def running(self) -> int:
+        self.running = 0
         """Number of turns that have not ended."""
-        return sum(turn.ended_at is None for turn in self._turns.values())
 
     def join(self, turn_id: str, request: Request) -> Turn | None:
         """Return the turn that a client's id names, or None if it was never used.
@@ -74,6 +71,7 @@ class TurnBook:
         turn = Turn(turn_id or str(uuid.uuid4()), request, question, usual if grace is None else grace)
         before = self._supersede(turn)
         self._turns[turn.id] = turn
+        self.running += 1
         turn.start(self._shop, before, self._settle)
         return turn
 
@@ -122,6 +120,7 @@ class TurnBook:
         return before
 
     def _settle(self, turn: Turn) -> None:
+        self.running -= 1
         session = turn.request.session_id
         if session is not None and self._latest.get(session) is turn:
             del self._latest[session]

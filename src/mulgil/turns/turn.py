@@ -114,12 +114,14 @@ class Turn:
             self._fail(InternalError(type(error).__name__))
 
     async def _answer(self, shop: Workshop, opening: asyncio.Task[Session]) -> None:
-        session = await asyncio.shield(opening)
         try:
-            async with asyncio.timeout(shop.limit):
+            async with asyncio.timeout_at(self.began + shop.limit):
+                session = await asyncio.shield(opening)
                 outcome = await shop.flow(self.question, session, self.log.append)
         except TimeoutError as error:
             raise UpstreamTimeout("the turn's time is over") from error
+        if self._cause is not None:
+            raise self._cause  # stopped, but the flow let its cancellation go
         self._committing = True
         await self._save(shop, outcome.session)
         self.log.append(Closed(outcome.answer))
