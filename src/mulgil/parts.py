@@ -73,7 +73,9 @@ def _retriever(settings: Settings, domain: Domain, morphemes: Morphemes, report:
         done = build_index_of(source, folder, domain, morphemes, embedder, report)
         if done.new or done.removed:
             report.say(f"indexed {done.total} entries in {done.seconds:.0f} s")
-    return CatalogueRetriever(open_index(folder, embedder), embedder, morphemes)
+    # Words that everybody writes tell entries apart no better than the categories' names do.
+    ignored = [*domain.rules.request_words, *(category.label for category in domain.categories.values())]
+    return CatalogueRetriever(open_index(folder, embedder), embedder, morphemes, ignored=ignored)
 
 
 def catalogue_of(folder: Path, domain: Domain) -> Path:

@@ -1,4 +1,4 @@
-"""The order of the steps: the only place that knows LangGraph.
+"""The order of the steps: the only place that knows LangGraph (and its tracing, which it turns off).
 
 `ainvoke` runs inside the turn's own task, so that one `task.cancel()` stops the step that runs; events go straight to
 the turn's log (docs/adr/0001). Streaming the graph instead lets the model run on after a client has left.
@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import langsmith
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 
@@ -42,6 +43,8 @@ class _Context:
 
 def build_flow(steps: Steps) -> Flow:
     """Return the flow: validate_query, then retrieve_context, then generate_response."""
+    # What people write is nobody else's: LANGSMITH_TRACING in the environment would send it away.
+    langsmith.configure(enabled=False)
     graph: StateGraph[State, _Context, State, State] = StateGraph(State, context_schema=_Context)
     order = [steps.validate_query, steps.retrieve_context, steps.generate_response]
     before = START
