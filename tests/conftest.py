@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Running, Watched, script
 
+from harness import Running, Watched, script
 from mulgil.domain.load import load_domain
 from mulgil.domain.model import Domain
 from mulgil.engines.scripted import Script, ScriptedEngine

@@ -146,8 +146,14 @@ def rendered(close: Event) -> str:
 class Call:
     """One request on a connection of its own."""
 
-    def __init__(self, port: int, method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), TIMEOUT)
+    def __init__(
+        self, port: int, method: str, target: str, headers: Mapping[str, str], body: bytes | None, window: int | None
+    ) -> None:
+        self.socket = socket.socket()
+        self.socket.settimeout(TIMEOUT)
+        if window is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
+        self.socket.connect(("127.0.0.1", port))
         lines = [f"{method} {target} HTTP/1.1", "host: gateway", *(f"{name}: {text}" for name, text in headers.items())]
         if body is not None:
             lines.append(f"content-length: {len(body)}")
@@ -246,9 +252,12 @@ class _Threaded(Server):
 
     ready: Callable[[], None]
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+    async def main_loop(self) -> None:
+        """Wait to be told, where uvicorn looks every 100 ms: hundreds of gateways are stopped in a run."""
+        await self.on_tick(0)
+        self.told = asyncio.Event()
         self.ready()
+        await self.told.wait()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -294,13 +303,13 @@ class Running:
 
     def stop(self) -> None:
         """Ask it to shut down, as SIGTERM does."""
-        self.server.should_exit = True
+        self.loop.call_soon_threadsafe(self.server.told.set)
 
     def _run(self) -> None:
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop if self.fast else None) as runner:
                 runner.run(self._serve())
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 (the test's thread raises it)
             self.failure = error
         finally:
             self._ready.set()
@@ -321,18 +330,33 @@ class Running:
         finally:
             await client.close()
 
+    def narrow(self) -> None:
+        """Let connections that come have small send buffers, so that a slow reader is felt."""
+        self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2048)
+
+    def held_back(self) -> int:
+        """How many connections have full buffers."""
+        return sum(each.flow.write_paused for each in list(self.server.server_state.connections))
+
     # requests
 
     def request(
-        self, method: str, to: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
+        self,
+        method: str,
+        to: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        window: int | None = None,
     ) -> Call:
-        call = Call(self.port, method, to, headers or {}, body)
+        call = Call(self.port, method, to, headers or {}, body, window)
         self._calls.append(call)
         return call
 
-    def get(self, kind: str, headers: Mapping[str, str] | None = None, /, **query: object) -> Call:
-        """Ask as `EventSource` does."""
-        return self.request("GET", target(f"{BASE}/{kind}", query), STREAM | dict(headers or {}))
+    def get(
+        self, kind: str, headers: Mapping[str, str] | None = None, /, window: int | None = None, **query: object
+    ) -> Call:
+        """Ask as `EventSource` does; with `window` the reader's receive buffer is so small."""
+        return self.request("GET", target(f"{BASE}/{kind}", query), STREAM | dict(headers or {}), window=window)
 
     def plain(self, kind: str, /, **query: object) -> Call:
         """Ask without naming the stream's type."""
@@ -375,5 +399,3 @@ class Running:
         for _ in before():
             if self.metric(line) == value:
                 return
-
-

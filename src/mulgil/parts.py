@@ -58,6 +58,7 @@ def _bundled_domains() -> Path:
 async def open_retrieval(
     settings: Settings, domain: Domain, stack: AsyncExitStack, report: Reporter
 ) -> tuple[Morphemes, CatalogueRetriever]:
+    """Load the morphemes and open the index, made or brought up to date first; the stack closes both."""
     morphemes = await asyncio.to_thread(Morphemes, domain.rules.user_words)
     stack.callback(morphemes.close)
     retriever = await asyncio.to_thread(_retriever, settings, domain, morphemes, report)
@@ -104,6 +105,7 @@ def build_index_of(
 
 
 def open_sessions(settings: Settings) -> SessionStore:
+    """Open the chosen session store."""
     if settings.sessions == "memory":
         from mulgil.sessions.memory import MemorySessions  # noqa: PLC0415 (imported only when chosen)
 
@@ -116,6 +118,7 @@ def open_sessions(settings: Settings) -> SessionStore:
 async def open_engine(
     settings: Settings, domain: Domain, mode: prompt.Mode, stack: AsyncExitStack, report: Reporter
 ) -> Client:
+    """Return a client of the chosen engine; one that is ours is started first, and ended by the stack."""
     client = meet(settings)
     stack.push_async_callback(client.close)
     if settings.engine_is_url:

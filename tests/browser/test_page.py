@@ -3,16 +3,18 @@
 from typing import Any
 
 import pytest
-from harness import BASE, FIELDS, OFF_TOPIC, ON_TOPIC, Running, answer, gated, script
+from harness import BASE, FIELDS, OFF_TOPIC, ON_TOPIC, TEXT, Running, answer, script
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
-from mulgil.engines.scripted import Fault
+from mulgil.engines.scripted import Answer, Fault
 
 pytestmark = pytest.mark.browser
 
-HELD = gated(20)
+GATE = "rest"
+HELD = answer(gates={24: GATE})
 """An answer that stops in its second challenge until its gate is released."""
-GATE = "g20"
+LAST_HELD = answer(pieces=(TEXT[:-2], TEXT[-2:]), gates={1: GATE})
+"""An answer that stops when all its letters are written, but its end is not told."""
 CHOSEN = {"location": "도시", "workType": "사무직", "category": "제로웨이스트"}
 LAID_OUT_IN_WIDTH = "document.documentElement.scrollWidth <= innerWidth"
 
@@ -39,7 +41,7 @@ def choose(page: Page, *labels: str) -> Locator:
 
 
 def begun(turn: Locator) -> Locator:
-    expect(turn.locator(".item")).to_have_count(1)
+    expect(turn.locator(".item").first).to_be_visible()
     return turn
 
 
@@ -48,8 +50,16 @@ def ended(turn: Locator) -> Locator:
     return turn
 
 
-def text_of(turn: Locator) -> str:
-    return turn.locator(".answer").text_content() or ""
+def shown(turn: Locator) -> str:
+    """The answer as one reads it: text, and cards in the place of their text."""
+    cards = turn.locator(".item").all()
+    items = [f"{n}. {card.locator('h2').text_content()}\n{told(card)}" for n, card in enumerate(cards, 1)]
+    lead, *rest = turn.locator(".text").all_text_contents()
+    return "\n\n".join(part for part in [lead, *items, *rest] if part)
+
+
+def told(card: Locator) -> str:
+    return card.locator("p").text_content() or ""
 
 
 def rendered(whole: dict[str, Any]) -> str:
@@ -64,10 +74,8 @@ def rendered(whole: dict[str, Any]) -> str:
 def test_a_choice_of_three_shows_the_streamed_text_and_three_cards(page: Page, url: str, gateway: Running):
     gateway.engine.play(script(answer(rate=200)))
     turn = ended(choose(at(page, url), *CHOSEN.values()))
-    whole = gateway.post("base-info", **CHOSEN).json()["data"]
-    assert text_of(turn) == rendered(whole)
-    assert turn.locator(".item h2").all_text_contents() == [each["title"] for each in whole["challenges"]]
-    assert turn.locator(".item p").all_text_contents() == [FIELDS["d1"], FIELDS["d2"], FIELDS["d3"]]
+    assert shown(turn) == rendered(gateway.post("base-info", **CHOSEN).json()["data"])
+    assert [told(card) for card in turn.locator(".item").all()] == [FIELDS["d1"], FIELDS["d2"], FIELDS["d3"]]
     assert turn.locator(".item .label").all_text_contents() == ["제로웨이스트"] * 3
     expect(page.locator(".asked")).to_have_text(" · ".join(CHOSEN.values()))
 
@@ -75,14 +83,14 @@ def test_a_choice_of_three_shows_the_streamed_text_and_three_cards(page: Page, u
 def test_a_message_of_ones_own_is_answered_and_tells_its_sources(page: Page, url: str, gateway: Running):
     turn = ended(ask(at(page, url)))
     whole = gateway.post("free-text", message=ON_TOPIC).json()["data"]
-    assert text_of(turn) == rendered(whole)
+    assert shown(turn) == rendered(whole)
     turn.locator(".sources summary").click()
     assert turn.locator(".sources li").all_inner_texts() == [each["title"] for each in whole["challenges"]]
 
 
 def test_a_message_off_the_topic_gets_the_domain_s_sentence_and_no_engine(page: Page, url: str, gateway: Running):
     turn = ended(ask(at(page, url), OFF_TOPIC))
-    assert text_of(turn) == gateway.domain.messages["off_topic"]
+    assert shown(turn) == gateway.domain.messages["off_topic"]
     expect(turn.locator(".status")).to_have_text("")
     assert not gateway.asked
 
@@ -114,8 +122,7 @@ def test_html_in_an_answer_stays_text(page: Page, url: str, gateway: Running):
     html = "<b>굵게</b> <img src=x onerror=alert(1)> &amp; 써요."
     gateway.engine.play(script(answer(text=None, fields={**FIELDS, "d1": html})))
     turn = ended(ask(at(page, url)))
-    assert html in text_of(turn)
-    assert turn.locator(".item p").first.text_content() == html
+    assert told(turn.locator(".item").first) == html
     expect(turn.locator("b, img")).to_have_count(0)
 
 
@@ -152,21 +159,24 @@ def test_leaving_the_page_ends_the_engine_s_work(page: Page, url: str, gateway: 
 
 
 @pytest.mark.parametrize("refusals", [0, 1], ids=["and_comes_back", "and_is_refused_once"])
+@pytest.mark.parametrize("play", [HELD, LAST_HELD], ids=["amid_the_text", "after_its_last_letter"])
 def test_an_answer_whose_connection_breaks_goes_on_without_loss_or_doubling(
-    page: Page, gateway: Running, proxy, complaints: list[str], refusals: int
+    page: Page, gateway: Running, proxy, complaints: list[str], play: Answer, refusals: int
 ):
-    gateway.engine.play(script(HELD))
+    gateway.engine.play(script(play))
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if BASE in request.url else None)
     turn = begun(ask(at(page, proxy.url)))
+    before = shown(turn)
     proxy.cut(refusals)
     expect(turn.locator(".status")).to_have_text(gateway.domain.page["reconnecting"])
     gateway.engine.release(GATE)
-    ended(turn)
+    whole = shown(ended(turn))
+    expect(turn.locator(".status")).to_have_text("")
+    assert whole.startswith(before)
     assert len(gateway.asked) == 1
     assert (len(asked), len(set(asked))) == (2 + refusals, 1)
-    assert text_of(turn) == rendered(gateway.post("free-text", message=ON_TOPIC).json()["data"])
-    expect(turn.locator(".item")).to_have_count(3)
+    assert whole == rendered(gateway.post("free-text", message=ON_TOPIC).json()["data"])
     assert all("net::ERR_" in complaint or "502" in complaint for complaint in complaints)
     complaints.clear()
 

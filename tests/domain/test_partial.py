@@ -127,9 +127,12 @@ def test_a_surrogate_pair_shows_when_its_second_half_is_there():
     assert found.values["a"].shown == "좋아😀"
 
 
-@pytest.mark.parametrize("halves", ["\\ud83d", "\\ude00", "\\ud83d가\\ude00", "\\ude00\\ud83d", "\\ud83d\\n\\ude00"])
-def test_lone_surrogates_are_dropped(halves):
-    assert fed(f'{{"a":"가{halves}나"}}').values["a"].shown in {"가나", "가가나", "가 나"}
+@pytest.mark.parametrize(
+    ("halves", "left"),
+    [("\\ud83d", ""), ("\\ude00", ""), ("\\ud83d가\\ude00", "가"), ("\\ude00\\ud83d", ""), ("\\ud83d\\n\\ude00", " ")],
+)
+def test_lone_surrogates_are_dropped(halves, left):
+    assert fed(f'{{"a":"가{halves}나"}}').values["a"].shown == f"가{left}나"
 
 
 def test_text_around_the_object_is_ignored():
@@ -141,8 +144,9 @@ def test_text_around_the_object_is_ignored():
 @pytest.mark.parametrize(
     "broken",
     [
-        '{"a":1}', '{"a":null}', '{"a":["b"]}', '{"a":{"b":"c"}}', '{"a" "b"}', '{a:"b"}', "{'a':'b'}", '{"a":"b" "c":"d"}',
-        '{"a":"\\x"}', '{"a":"\\u12G4"}', '{"a":"\\u-123"}', '{"a":"b","a":"c"}', '{,"a":"b"}', "{{", '{"a"::"b"}', "{]",
+        '{"a":1}', '{"a":null}', '{"a":["b"]}', '{"a":{"b":"c"}}', '{"a" "b"}', '{a:"b"}', "{'a':'b'}", '{"a":"b" "c"}',
+        '{"a":"\\x"}', '{"a":"\\u12G4"}', '{"a":"\\u-123"}', '{"a":"b","a":"c"}', '{,"a":"b"}', "{{", '{"a"::"b"}',
+        "{]",
     ],
 )  # fmt: skip
 def test_what_can_become_no_flat_object_of_strings_is_invalid(broken):

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Open
-from harness import BASE, OFF_TOPIC, ON_TOPIC, PLACE, Call, Running, gated, script
 from langchain_core.documents import Document
 
+from conftest import Open
+from harness import BASE, OFF_TOPIC, ON_TOPIC, PLACE, Call, Running, gated, script
 from mulgil.engines.scripted import Answer, Fault
 from mulgil.retrieval.base import Entry
 

@@ -1,14 +1,13 @@
 """The stream that GET sends: its framing, its events and their order, when they go out (contract.md, SSE)."""
 
 import json
-import socket
 import uuid
 
 import pytest
-from conftest import Open
-from harness import ON_TOPIC, PLACE, STREAM, TEXT, Call, Event, Running, answer, gated, pieces, rendered, script
 from langchain_core.documents import Document
 
+from conftest import Open
+from harness import ON_TOPIC, PLACE, TEXT, Event, Running, answer, gated, pieces, rendered, script
 from mulgil.engines.scripted import Answer, Script
 from mulgil.retrieval.base import Entry
 
@@ -170,12 +169,12 @@ def test_each_chunk_of_the_engine_is_one_event(opened: Open) -> None:
     assert recommended(events) == ["오", "늘", "부터", " 해 볼", " 수", " 있는", " 챌린지예요", "."]
 
 
-@pytest.mark.parametrize("index", [4, 5, 6])
-def test_a_piece_goes_out_before_the_engine_writes_the_next(opened: Open, index: int) -> None:
-    running = opened(script(gated(index)))
-    before = running.get(FREE, message=ON_TOPIC).until("challenge", index - 3)
+@pytest.mark.parametrize("at", [4, 5, 6])
+def test_a_piece_goes_out_before_the_engine_writes_the_next(opened: Open, at: int) -> None:
+    running = opened(script(gated(at)))
+    before = running.get(FREE, message=ON_TOPIC).until("challenge", at - 3)
     # TEXT is cut into fours: the third ends in the quote, the fourth is the first with text to show.
-    assert pieces(before) == TEXT[15 : 4 * index].rstrip()
+    assert pieces(before) == TEXT[15 : 4 * at].rstrip()
 
 
 def test_half_an_emoji_waits_for_its_other_half(opened: Open) -> None:
@@ -272,11 +271,21 @@ def test_all_readers_of_a_turn_see_the_same_bytes(opened: Open) -> None:
     assert len(running.asked) == 1
 
 
-def slow(running: Running, turn: str) -> Call:
-    """A reader whose window is small, and that reads no more than the first event."""
-    call = Call.__new__(Call)
-    with_small = socket.socket()
-    with_small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
-    with_small.connect(("127.0.0.1", running.port))
-    call.use(with_small, "GET", f"/ai/chatbot/recommendation/free-text?message=%ED%99%98%EA%B2%BD%EC%9D%84%20%EC%A7%80%ED%82%A4%EC%9E%90&turnId={turn}", STREAM)
-    return call
+def lengthy() -> Answer:
+    """The longest answer, a character a chunk: more than the buffers between two sockets with small windows hold."""
+    limits = {"recommend": 255} | {f"{key}{n}": most for n in (1, 2, 3) for key, most in (("t", 100), ("d", 255))}
+    written = {key: key.ljust(most, "글") for key, most in limits.items()}
+    return Answer(text=json.dumps(written, ensure_ascii=False), chunk=1)
+
+
+def test_a_slow_reader_holds_nobody_up_and_loses_nothing(opened: Open) -> None:
+    running = opened(script(lengthy()), grounding="generate")
+    running.narrow()
+    turn = str(uuid.uuid4())
+    slow = running.get(FREE, window=2048, message=ON_TOPIC, turnId=turn)
+    slow.until("turn")
+    others = running.get(FREE, message=ON_TOPIC, turnId=turn).events()
+    assert others[-1].status == 200
+    assert running.metric("mulgil_turns_running") == 0
+    assert running.held_back() == 1
+    assert slow.events() == others[1:]

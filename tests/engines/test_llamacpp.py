@@ -31,6 +31,10 @@ async def process(config: LlamaConfig) -> AsyncIterator[Process]:
         await child.communicate()
 
 
+def command_line(child: Process) -> bytes:
+    return Path(f"/proc/{child.pid}/cmdline").read_bytes()
+
+
 async def port_of(child: Process) -> int:
     line = await child.stdout.readline()
     return int(line.decode().split(":")[1].strip(" }\n"))
@@ -56,7 +60,7 @@ async def test_it_serves_only_who_has_the_key(config):
 async def test_the_key_stands_in_no_command_line(config):
     async with process(config) as child:
         await port_of(child)
-        assert b"secret" not in Path(f"/proc/{child.pid}/cmdline").read_bytes()
+        assert b"secret" not in command_line(child)
 
 
 async def test_every_slot_has_its_whole_context(config):

@@ -27,6 +27,24 @@ def config(small_model: Path, tmp_path: Path) -> LlamaConfig:
     return LlamaConfig(str(small_model), slots=SLOTS, context=512, slot_folder=str(tmp_path / "slots"))
 
 
+def kept(config: LlamaConfig) -> list[Path]:
+    return sorted(Path(config.slot_folder).iterdir())
+
+
+def alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+async def gone(pid: int) -> None:
+    """Return when the process has ended."""
+    watch, ended = os.pidfd_open(pid), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(watch, ended.set)
+    await ended.wait()
+    loop.remove_reader(watch)
+    os.close(watch)
+
+
 @asynccontextmanager
 async def running(config: LlamaConfig, **more: object) -> AsyncIterator[Supervisor]:
     supervisor = Supervisor(config, **more)
@@ -68,19 +86,19 @@ async def test_without_the_prefix_cache_nothing_is_warmed(config):
 async def test_a_second_start_takes_the_prefix_from_its_file(config):
     async with running(config, prefixes=[PREFIX]):
         pass
-    (file,) = Path(config.slot_folder).iterdir()
-    written = file.stat().st_ctime_ns, file.stat().st_ino
+    (file,) = kept(config)
+    written = file.stat().st_ino
     async with running(config, prefixes=[PREFIX]) as supervisor:
         assert await cached_at_once(supervisor) == [True] * SLOTS
-    (file,) = Path(config.slot_folder).iterdir()
-    assert file.stat().st_ino == written[1], "it was read and saved again"
+    (file,) = kept(config)
+    assert file.stat().st_ino == written, "it was read and saved again"
 
 
 @pytest.mark.parametrize("damage", ["cut", "garbage", "empty"])
 async def test_a_damaged_prefix_file_is_replaced(config, damage):
     async with running(config, prefixes=[PREFIX]):
         pass
-    (file,) = Path(config.slot_folder).iterdir()
+    (file,) = kept(config)
     whole = file.read_bytes()
     file.write_bytes({"cut": whole[: len(whole) // 2], "garbage": b"x" * 1000, "empty": b""}[damage])
     async with running(config, prefixes=[PREFIX]) as supervisor:
@@ -93,7 +111,7 @@ async def test_prefixes_share_the_slots(config):
     async with running(config, prefixes=[PREFIX, other]) as supervisor, aiohttp.ClientSession() as session:
         usage = await asked(supervisor, session, "One question?")
         assert usage["prompt_tokens_details"]["cached_tokens"] > 60
-    assert len(list(Path(config.slot_folder).iterdir())) == 2
+    assert len(kept(config)) == 2
 
 
 async def test_a_killed_engine_comes_back_warm_at_the_same_address(config):
@@ -109,35 +127,42 @@ async def test_a_killed_engine_comes_back_warm_at_the_same_address(config):
         assert await cached_at_once(supervisor) == [True] * SLOTS
 
 
-async def test_when_its_port_was_taken_it_comes_back_at_another(config):
+async def test_when_its_port_was_taken_it_comes_back_at_another(config, monkeypatch):
+    monkeypatch.setattr("mulgil.engines.supervisor.FIRST_WAIT", 1.5)
     async with running(config) as supervisor:
-        old = supervisor.base_url
+        old, pid = supervisor.base_url, supervisor.pid
         supervisor.ready.clear()
-        os.kill(supervisor.pid, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
+        await gone(pid)
         taken = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", int(old.split(":")[2]))
         async with taken:
             await supervisor.ready.wait()
-            assert supervisor.base_url != old
-            assert len(await cached_at_once(supervisor)) == SLOTS
+        assert supervisor.base_url != old
+        async with aiohttp.ClientSession() as session:
+            assert (await asked(supervisor, session, "Hello?"))["completion_tokens"] > 0
 
 
 async def test_after_stop_there_is_no_process(config):
     async with running(config) as supervisor:
         pid = supervisor.pid
-    assert not Path(f"/proc/{pid}").exists()
+    assert not alive(pid)
     assert (supervisor.state, supervisor.pid, supervisor.ready.is_set()) == ("stopped", None, False)
 
 
-async def test_a_start_that_is_cancelled_leaves_no_process(config):
-    supervisor = Supervisor(config)
+async def test_a_start_that_is_cancelled_leaves_no_process(tmp_path):
+    model = tmp_path / "model.gguf"
+    os.mkfifo(model)
+    supervisor = Supervisor(LlamaConfig(str(model)))
     start = asyncio.create_task(supervisor.start())
-    while supervisor.pid is None:
-        await asyncio.sleep(0)
-    pid = supervisor.pid
-    start.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await start
-    assert not Path(f"/proc/{pid}").exists()
+    async with asyncio.timeout(30):
+        # Returns when the engine has opened the file and waits for its bytes.
+        file = await asyncio.to_thread(model.open, "wb")
+        pid = supervisor.pid
+        start.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await start
+    assert not alive(pid)
+    file.close()
 
 
 PARENT = """
@@ -159,14 +184,9 @@ async def test_a_parent_that_is_killed_leaves_no_engine(small_model):
     parent = await asyncio.create_subprocess_exec(sys.executable, "-c", PARENT, str(small_model), stdout=PIPE)
     async with asyncio.timeout(30):
         engine = int(await parent.stdout.readline())
-        watch = os.pidfd_open(engine)
-        gone = asyncio.Event()
-        asyncio.get_running_loop().add_reader(watch, gone.set)
         parent.kill()
         await parent.wait()
-        await gone.wait()
-        asyncio.get_running_loop().remove_reader(watch)
-    os.close(watch)
+        await gone(engine)
 
 
 @pytest.mark.parametrize(
@@ -197,4 +217,4 @@ async def test_a_model_that_is_cut_short_is_told(tmp_path, small_model):
 
 async def test_too_little_memory_is_told(small_model):
     with pytest.raises(SetupError, match="too little memory"):
-        await Supervisor(LlamaConfig(str(small_model), context=100_000_000)).start()
+        await Supervisor(LlamaConfig(str(small_model), context=10_000_000)).start()

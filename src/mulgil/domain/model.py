@@ -37,7 +37,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The word lists of the deciders; see `decide.py` for what each does."""
+    """The word lists of the deciders: `profanity`, `keywords`, `wishes`, `topic` and `places` say what each does."""
 
     profanity: tuple[str, ...]
     profanity_allowed: tuple[str, ...]

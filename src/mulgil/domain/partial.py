@@ -12,7 +12,7 @@ import unicodedata
 from dataclasses import dataclass, field
 
 # Most chunks are words: nothing in them can be dropped, joined or held back.
-_WORDS = re.compile(r"(?: ?[가-힣A-Za-z0-9,.!?~]++)++ ?")
+_WORDS = re.compile(r"(?: ?[\uac00-\ud7a3A-Za-z0-9,.!?~]++)++ ?")
 _SPACE = re.compile(r"\s+")
 _DROPPED = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff\ufffd]+")
 _LONG_FENCE = re.compile("`{4,}")

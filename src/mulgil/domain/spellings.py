@@ -105,7 +105,7 @@ def _loose(char: str) -> str:
 
 def _syllable(letters: str, gap: str) -> str:
     """Return a syllable's pattern: its vowel may be drawn out over syllables of its own, its end may stand apart."""
-    consonant, vowel, *coda = letters
+    consonant, vowel, coda = letters[0], letters[1], letters[2:]
     drawn = f"(?:{gap}{_consonant(SILENT)}?{vowel}){{0,{_MOST}}}"
     ending = "".join(f"{gap}{_consonant(each)}+" for each in coda)
     return f"{_consonant(consonant)}++{gap}{_consonant(SILENT)}?{vowel}{drawn}{ending}(?![{VOWELS}])"

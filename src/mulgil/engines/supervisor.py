@@ -28,8 +28,7 @@ HEALTHY = 60.0
 """Seconds of life after which the waits begin anew."""
 
 START_LIMIT = 600.0
-LEAVE_LIMIT = 3.0
-LINES_KEPT = 40
+LINES_KEPT, LINE_LIMIT = 40, 1 << 20
 ILLEGAL_INSTRUCTION, KILLED = -4, -9
 
 log = logging.getLogger(__name__)
@@ -121,7 +120,9 @@ class Supervisor:
         self._prepare()
         pipe = asyncio.subprocess.PIPE
         command = (sys.executable, "-m", "mulgil.engines.llamacpp")
-        self._process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe)
+        self._process = await asyncio.create_subprocess_exec(
+            *command, stdin=pipe, stdout=pipe, stderr=pipe, limit=LINE_LIMIT
+        )
         self._reader = asyncio.create_task(self._read_errors(self._process))
         assert self._process.stdin  # noqa: S101 - a pipe was asked for
         self._process.stdin.write(self._config.to_line())
@@ -164,15 +165,11 @@ class Supervisor:
     async def _end(self) -> None:
         self.ready.clear()
         process, self._process = self._process, None
-        if process:
-            assert process.stdin  # noqa: S101 - a pipe was asked for
-            process.stdin.close()
-            try:
-                async with asyncio.timeout(LEAVE_LIMIT):
-                    await process.wait()
-            except TimeoutError:
+        if process and process.returncode is None:
+            # It has nothing to put in order, and while it loads it would not hear a request to leave.
+            with contextlib.suppress(ProcessLookupError):
                 process.kill()
-                await process.wait()
+            await process.wait()
         if self._reader:
             await self._reader
 

@@ -117,12 +117,12 @@ class TurnView {
   constructor(talk, question, texts, ended) {
     this.texts = texts;
     this.ended = ended;
-    this.text = document.createTextNode("");
-    this.status = el("p", { className: "status", textContent: texts.thinking });
-    this.items = el("div", { className: "items" });
+    this.text = document.createTextNode(""); // what is being written, up to now
+    this.writing = el("p", { className: "text" }, this.text);
     this.sourcesBox = el("div");
-    const answer = el("p", { className: "answer" }, this.text);
-    this.box = el("section", { className: "turn", ariaBusy: "true" }, answer, this.items, this.sourcesBox, this.status);
+    this.status = el("p", { className: "status", textContent: texts.thinking });
+    const answer = el("div", { className: "answer" }, this.writing);
+    this.box = el("section", { className: "turn", ariaBusy: "true" }, answer, this.sourcesBox, this.status);
     talk.append(el("p", { className: "asked", textContent: question }), this.box);
     scrollToEnd();
   }
@@ -147,10 +147,13 @@ class TurnView {
   }
 
   write(text) {
-    keepingTheEndInSight(() => this.text.appendData(text));
+    keepingTheEndInSight(() => this.text.appendData(this.text.length ? text : text.trimStart()));
   }
 
-  item({ title, description, label }) {
+  /** A finished challenge: its card takes the place of its text. */
+  item({ index, title, description, label }) {
+    const [before, after = ""] = this.text.data.split(`${index}. ${title}\n${description}`);
+    const lead = before ? [el("p", { className: "text", textContent: before.trimEnd() })] : [];
     const card = el(
       "article",
       { className: "item" },
@@ -158,7 +161,10 @@ class TurnView {
       el("h2", { textContent: title }),
       el("p", { textContent: description }),
     );
-    keepingTheEndInSight(() => this.items.append(card));
+    keepingTheEndInSight(() => {
+      this.writing.before(...lead, card);
+      this.text.data = after.trimStart();
+    });
   }
 
   error(_data, status, message) {
@@ -166,7 +172,8 @@ class TurnView {
     if (status === 200) this.write(message); // the domain's own sentence is an answer
   }
 
-  close() {
+  close(_data, status) {
+    if (status === 200) this.say(""); // else the error before it has told why
     this.end();
   }
 
