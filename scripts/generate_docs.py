@@ -107,7 +107,7 @@ def _shown(value: Any) -> str:
 def _meaning(field: Any) -> str:
     choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
     unsaid = not all(f"`{choice}`" in field.description for choice in choices)
-    return field.description + (f" One of {', '.join(map(_shown, choices))}." if unsaid else "")
+    return str(field.description) + (f" One of {', '.join(map(_shown, choices))}." if unsaid else "")
 
 
 def _leaves(group: click.Group, before: str = "mulgil") -> Iterator[tuple[str, click.Command]]:

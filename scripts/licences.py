@@ -37,7 +37,7 @@ def licence(package: Distribution) -> str:
     """Return what a package's metadata says of its licence."""
     metadata = package.metadata
     classifiers = [each for each in metadata.get_all("Classifier", []) if each.startswith("License")]
-    told = metadata.get("License-Expression") or metadata.get("License") or ""
+    told = (metadata.get_all("License-Expression") or metadata.get_all("License") or [""])[0]
     return told.split("\n")[0] or ", ".join(each.rpartition(" :: ")[2] for each in classifiers) or "not told"
 
 

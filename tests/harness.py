@@ -164,6 +164,7 @@ class Call:
         self._head: tuple[int, dict[str, str]] | None = None
         self._over = False
         self.lines: list[str] = []
+        self._whole: bytes | None = None
 
     @property
     def status(self) -> int:
@@ -204,7 +205,10 @@ class Call:
         return rest
 
     def json(self) -> Any:
-        return json.loads(self.body())
+        """The whole answer; it can be asked for again."""
+        if self._whole is None:
+            self._whole = self.body()
+        return json.loads(self._whole)
 
     def transcript(self) -> bytes:
         """The whole response, less its date and its transfer coding."""
@@ -394,8 +398,13 @@ class Running:
         text = self.request("GET", "/metrics").body().decode()
         return float(next(each for each in text.splitlines() if each.startswith(line)).rpartition(" ")[2])
 
+    def until(self, holds: Callable[[], object]) -> None:
+        """Return when this holds; between two looks the gateway has answered a request."""
+        for _ in before():
+            if holds():
+                return
+            self.request("GET", "/health/live").body()
+
     def becomes(self, line: str, value: float) -> None:
         """Return when a metric has this value."""
-        for _ in before():
-            if self.metric(line) == value:
-                return
+        self.until(lambda: self.metric(line) == value)

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import signal
 import socket
 from collections.abc import Iterator
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from mulgil.app import Gateway
 from mulgil.errors import SetupError
 from mulgil.settings import Settings
 
 _USER_TIMEOUT_MS = 20_000
+_UPGRADE = re.compile(rb"\r\nupgrade(?=[ \t]*:)", re.IGNORECASE)
+
+
+class Protocol(HttpToolsProtocol):
+    """HTTP/1.1 only: an offer to upgrade, which Java's client makes on every new connection, is not looked at."""
+
+    def data_received(self, data: bytes) -> None:
+        """Hide the offer: httptools would skip the request's body, and read nothing more on the connection."""
+        head, end, rest = data.partition(b"\r\n\r\n")
+        if end and _UPGRADE.search(head):
+            data = _UPGRADE.sub(b"\r\nx-offer", head) + end + rest
+        super().data_received(data)
 
 
 class Server(uvicorn.Server):
@@ -74,7 +88,7 @@ def configuration(gateway: Gateway) -> uvicorn.Config:
         access_log=False,  # query strings hold what people write
         lifespan="off",
         loop="none",
-        http="httptools",
+        http=Protocol,
         ws="none",
         server_header=False,
         timeout_graceful_shutdown=1,

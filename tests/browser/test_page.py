@@ -16,7 +16,11 @@ HELD = answer(gates={24: GATE})
 LAST_HELD = answer(pieces=(TEXT[:-2], TEXT[-2:]), gates={1: GATE})
 """An answer that stops when all its letters are written, but its end is not told."""
 CHOSEN = {"location": "도시", "workType": "사무직", "category": "제로웨이스트"}
-LAID_OUT_IN_WIDTH = "document.documentElement.scrollWidth <= innerWidth"
+FITS = "document.documentElement.scrollWidth <= innerWidth"
+PARTS = """(answer) => Array.from(answer.children, (part) => {
+  const [title, description] = ["h2", "p"].map((tag) => part.querySelector(tag)?.textContent);
+  return title ? `${title}\\n${description}` : part.textContent;
+})"""
 
 
 def at(page: Page, url: str) -> Page:
@@ -52,14 +56,7 @@ def ended(turn: Locator) -> Locator:
 
 def shown(turn: Locator) -> str:
     """The answer as one reads it: text, and cards in the place of their text."""
-    cards = turn.locator(".item").all()
-    items = [f"{n}. {card.locator('h2').text_content()}\n{told(card)}" for n, card in enumerate(cards, 1)]
-    lead, *rest = turn.locator(".text").all_text_contents()
-    return "\n\n".join(part for part in [lead, *items, *rest] if part)
-
-
-def told(card: Locator) -> str:
-    return card.locator("p").text_content() or ""
+    return "\n\n".join(filter(None, turn.locator(".answer").evaluate(PARTS)))
 
 
 def rendered(whole: dict[str, Any]) -> str:
@@ -75,7 +72,7 @@ def test_a_choice_of_three_shows_the_streamed_text_and_three_cards(page: Page, u
     gateway.engine.play(script(answer(rate=200)))
     turn = ended(choose(at(page, url), *CHOSEN.values()))
     assert shown(turn) == rendered(gateway.post("base-info", **CHOSEN).json()["data"])
-    assert [told(card) for card in turn.locator(".item").all()] == [FIELDS["d1"], FIELDS["d2"], FIELDS["d3"]]
+    assert turn.locator(".item p").all_text_contents() == [FIELDS["d1"], FIELDS["d2"], FIELDS["d3"]]
     assert turn.locator(".item .label").all_text_contents() == ["제로웨이스트"] * 3
     expect(page.locator(".asked")).to_have_text(" · ".join(CHOSEN.values()))
 
@@ -122,7 +119,7 @@ def test_html_in_an_answer_stays_text(page: Page, url: str, gateway: Running):
     html = "<b>굵게</b> <img src=x onerror=alert(1)> &amp; 써요."
     gateway.engine.play(script(answer(text=None, fields={**FIELDS, "d1": html})))
     turn = ended(ask(at(page, url)))
-    assert told(turn.locator(".item").first) == html
+    assert turn.locator(".item p").first.text_content() == html
     expect(turn.locator("b, img")).to_have_count(0)
 
 
@@ -226,10 +223,10 @@ def test_a_script_that_got_into_the_page_would_not_run(page: Page, url: str, com
 def test_nothing_is_wider_than_a_small_phone(page: Page, url: str, gateway: Running):
     gateway.engine.play(script(answer(text=None, fields={**FIELDS, "d1": "가" * 90, "d2": "https://" + "x" * 90})))
     page.set_viewport_size({"width": 360, "height": 740})
-    assert at(page, url).evaluate(LAID_OUT_IN_WIDTH)
+    assert at(page, url).evaluate(FITS)
     turn = ended(ask(page, f"{ON_TOPIC} {'w' * 100}"))
     turn.locator(".sources summary").click()
-    assert page.evaluate(LAID_OUT_IN_WIDTH)
+    assert page.evaluate(FITS)
 
 
 # -- a client of a few lines ----------------------------------------------------------------------------------------
@@ -266,5 +263,8 @@ def test_a_plain_event_source_hears_everything_once_and_is_sent_away(page: Page,
 
 def test_a_plain_event_source_sees_a_refusal_end(page: Page, url: str):
     heard, statuses = listened(page, url, "짧다")
-    assert [(name, told["status"], told["data"]) for name, told in heard] == [("error", 422, None), ("close", 422, None)]
+    assert [(name, told["status"], told["data"]) for name, told in heard] == [
+        ("error", 422, None),
+        ("close", 422, None),
+    ]
     assert statuses == [200, 204]

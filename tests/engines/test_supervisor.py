@@ -18,13 +18,14 @@ from mulgil.engines.llamacpp import LlamaConfig
 from mulgil.engines.supervisor import Supervisor
 from mulgil.errors import SetupError
 
-PREFIX = [Message("system", "You are a helper who recommends small things that people can do. " * 8)]
+PREFIX = [Message("system", "You are a helper who recommends small things that people can do. " * 5)]
 SLOTS = 4
 
 
 @pytest.fixture
 def config(small_model: Path, tmp_path: Path) -> LlamaConfig:
-    return LlamaConfig(str(small_model), slots=SLOTS, context=512, slot_folder=str(tmp_path / "slots"))
+    # One thread: two that wait for each other are slow on cores that other tests use.
+    return LlamaConfig(str(small_model), slots=SLOTS, context=512, threads=1, slot_folder=str(tmp_path / "slots"))
 
 
 def kept(config: LlamaConfig) -> list[Path]:
@@ -107,10 +108,10 @@ async def test_a_damaged_prefix_file_is_replaced(config, damage):
 
 
 async def test_prefixes_share_the_slots(config):
-    other = [Message("system", "Describe the weather of a town to those who travel there. " * 8)]
+    other = [Message("system", "Describe the weather of a town to those who travel there. " * 5)]
     async with running(config, prefixes=[PREFIX, other]) as supervisor, aiohttp.ClientSession() as session:
         usage = await asked(supervisor, session, "One question?")
-        assert usage["prompt_tokens_details"]["cached_tokens"] > 60
+        assert usage["prompt_tokens_details"]["cached_tokens"] > 50
     assert len(kept(config)) == 2
 
 

@@ -57,7 +57,7 @@ class Recommendation:
         try:
             if scope["method"] == "HEAD":
                 await respond(send, 200, b"", HEADERS)
-            elif "prefetch" in headers.get("sec-purpose", ""):
+            elif "prefetch" in headers.get("sec-purpose", "").lower():
                 await respond(send, 204, b"", HEADERS[1:])
             elif scope["method"] == "POST":
                 await self._post(headers, receive, send)

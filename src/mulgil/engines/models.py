@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mulgil.engines.fetching import Model, Part, Progress, fetch, sum_of
+from mulgil.engines.fetching import Model, fetch
+from mulgil.engines.sources import Part, Progress, sum_of
 from mulgil.errors import SetupError
 
 __all__ = ["DEFAULT", "KNOWN", "Model", "Part", "Progress", "fetch", "known", "resolve", "sum_of"]

@@ -152,13 +152,14 @@ class TurnView {
 
   /** A finished challenge: its card takes the place of its text. */
   item({ index, title, description, label }) {
-    const [before, after = ""] = this.text.data.split(`${index}. ${title}\n${description}`);
+    const heading = `${index}. ${title}`;
+    const [before, after = ""] = this.text.data.split(`${heading}\n${description}`);
     const lead = before ? [el("p", { className: "text", textContent: before.trimEnd() })] : [];
     const card = el(
       "article",
       { className: "item" },
       el("span", { className: "label", textContent: label }),
-      el("h2", { textContent: title }),
+      el("h2", { textContent: heading }),
       el("p", { textContent: description }),
     );
     keepingTheEndInSight(() => {
