@@ -54,10 +54,10 @@ class Wait:
 
 
 @asynccontextmanager
-async def served(data: str, model: str, *, cache: bool) -> AsyncIterator[str]:
+async def served(data: str, model: str, *, cache: bool, describe: str = "model") -> AsyncIterator[str]:
     """Run `mulgil serve` and yield its URL once it is ready."""
     env = os.environ | {"MULGIL_PREFIX_CACHE": str(cache).lower(), "MULGIL_MODEL": model, "MULGIL_DATA": data}
-    command = [sys.executable, "-m", "mulgil", "serve", "--port", "0", "--describe", "model", "--log-level", "warning"]
+    command = [sys.executable, "-m", "mulgil", "serve", "--port", "0", "--describe", describe, "--log-level", "warning"]
     process = await asyncio.create_subprocess_exec(*command, env=env, stdout=asyncio.subprocess.PIPE)
     try:
         assert process.stdout  # noqa: S101 (a pipe was asked for)

@@ -71,6 +71,7 @@ class FieldError(InvalidInput):
 
     @property
     def message_key(self) -> str:
+        """Key of the field's own sentence."""
         return f"{self.code}.{self.field}"
 
 
@@ -105,6 +106,7 @@ class ChoiceUnknown(InvalidInput):
 
     @property
     def data(self) -> dict[str, object] | None:
+        """The names of the fields, as JSON answers tell them."""
         return {"invalidFields": list(self.fields)}
 
 
