@@ -13,8 +13,9 @@ import time
 from typing import Any
 
 import aiohttp
-from answer import QUESTIONS, served
 from tqdm import tqdm
+
+from answer import QUESTIONS, served
 
 PEOPLE = (
     ("도시", "사무직", "제로웨이스트"),

@@ -32,6 +32,7 @@ import uvloop
 from tqdm import tqdm
 
 from mulgil.domain.display import Display, Slot
+from mulgil.events import Piece
 from relay_load import Reader, Run, drive
 from relay_servers import CHUNK, RATE, Servers, Target, answer_text, cpu_seconds, pin
 
@@ -195,7 +196,7 @@ def _shown(text: str) -> list[int]:
     """Return the tokens that show something: keys and quotes don't, and a space waits for what follows."""
     display = Display([Slot("", "", title=str(number)) for number in range(3)])
     tokens = [text[start : start + CHUNK] for start in range(0, len(text), CHUNK)]
-    return [index for index, token in enumerate(tokens) if any(hasattr(each, "text") for each in display.feed(token))]
+    return [index for index, token in enumerate(tokens) if any(isinstance(each, Piece) for each in list(display.feed(token)))]
 
 
 def _checked(target: Target, reader: Reader, shown: Sequence[int]) -> list[float]:

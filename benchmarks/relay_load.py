@@ -106,7 +106,10 @@ async def drive(target: Target, markers: Sequence[str], cpu: Callable[[], tuple[
         reader = Reader(target.request(marker), target.token, began, ended)
         run.readers.append(reader)
         await loop.create_connection(lambda reader=reader: reader, "127.0.0.1", target.port)  # type: ignore[misc]
-    await asyncio.wait_for(over.wait(), _LIMIT)
+    try:
+        await asyncio.wait_for(over.wait(), _LIMIT)
+    except TimeoutError:
+        raise SystemExit(f"{target.name}: after {_LIMIT:.0f} s {running} streams had not ended") from None
     run.cpu.append(cpu())
     return run
 

@@ -307,7 +307,8 @@ class Running:
 
     def stop(self) -> None:
         """Ask it to shut down, as SIGTERM does."""
-        self.loop.call_soon_threadsafe(self.server.told.set)
+        with contextlib.suppress(RuntimeError):  # its loop is closed: it has stopped
+            self.loop.call_soon_threadsafe(self.server.told.set)
 
     def _run(self) -> None:
         try:
@@ -323,7 +324,7 @@ class Running:
     """Whether it runs on uvloop, as in production."""
 
     async def _serve(self) -> None:
-        self.loop = asyncio.get_running_loop()
+        self.loop, self.thread_id = asyncio.get_running_loop(), threading.get_ident()
         client = meet(self.settings)
         parts = Parts(self.domain, mode_of(self.settings), self._morphemes, self.retriever, client)
         try:

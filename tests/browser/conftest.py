@@ -1,23 +1,23 @@
 """Chromium before a running gateway, and what can happen to the connections between them."""
 
+from __future__ import annotations
+
 import asyncio
 import os
 import shutil
 import threading
 from collections.abc import Coroutine, Iterator
 from contextlib import closing, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from harness import Running
 
-pytest.importorskip("playwright", reason="playwright is missing: pip install -e '.[browser]'")
-
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
 PATIENCE_MS = 15_000
-
-expect.set_options(timeout=PATIENCE_MS)
 
 
 def need(program: str, how: str) -> str:
@@ -116,7 +116,10 @@ def proxy(gateway: Running) -> Iterator[Proxy]:
 # By module: playwright keeps an event loop in this thread, and other modules' tests need their own.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    from playwright.sync_api import expect, sync_playwright  # noqa: PLC0415 (other tests run without it)
+
     path = need("chromium", "apt-get install chromium")
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         yield playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
 

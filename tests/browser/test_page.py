@@ -3,9 +3,12 @@
 from typing import Any
 
 import pytest
-from harness import BASE, FIELDS, OFF_TOPIC, ON_TOPIC, TEXT, Running, answer, script
+
+pytest.importorskip("playwright", reason="playwright is missing: pip install -e '.[browser]'")
+
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
+from harness import BASE, FIELDS, OFF_TOPIC, ON_TOPIC, TEXT, Running, answer, script
 from mulgil.engines.scripted import Answer, Fault
 
 pytestmark = pytest.mark.browser

@@ -115,7 +115,7 @@ def test_a_full_queue_is_503_with_retry_after_for_the_others(opened: Open, kind:
 
 
 def test_a_wait_that_would_outlast_the_limit_is_refused(opened: Open) -> None:
-    running = opened(script(answer(first_ms=400), gated(9)), slots=1, turn_timeout=0.6)
+    running = opened(script(answer(first_ms=1100), gated(9)), slots=1, turn_timeout=2)
     running.get(FREE, **ASK).events()
     running.get(FREE, **ASK).until("challenge")
     waiting = running.get(FREE, **ASK)

@@ -24,7 +24,7 @@ def decode(raw: bytes) -> str:
     """Decode a value, a second time only where it was certainly encoded twice.
 
     That is: what the first decoding gave is ASCII without a space, each of its `%` starts a hex pair, and the result is
-    valid UTF-8. So a `%` that a person typed survives (`100% 재활용`).
+    valid UTF-8. So a `%` that a person typed survives (`100% recycled`).
     """
     once = _once(raw)
     if "%" not in once or not once.isascii() or " " in once or not _ESCAPED.fullmatch(once):
