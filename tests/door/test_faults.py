@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 import pytest
+from langchain_core.documents import Document
 
 from conftest import Open
 from harness import FIELDS, ON_TOPIC, TEXT, Running, answer, gated, pieces, rendered, script
@@ -56,6 +57,33 @@ FAULTS = {
     "an escape that is none": says(TEXT.replace("커피", "\\q")),
     "white space without end": says('{"recommend": "추천해요.",' + "\t" * 3000, chunk=100),
 }
+
+
+TITLES = {"recommend": "추천해요."} | {f"{key}{n}": f"글 {key}{n}" for n in (1, 2, 3) for key in "td"}
+
+
+@pytest.mark.parametrize(("length", "status"), [(100, 200), (101, 502)])
+def test_a_title_is_at_most_100_characters_long(opened: Open, length: int, status: int) -> None:
+    play = says(json.dumps(TITLES | {"t2": "긴" * length}, ensure_ascii=False))
+    assert opened(play, grounding="generate").post(FREE, **ASK).status == status
+
+
+def test_three_titles_are_three_different_ones(opened: Open) -> None:
+    play = says(json.dumps(TITLES | {"t2": TITLES["t1"]}, ensure_ascii=False))
+    assert opened(play, grounding="generate").post(FREE, **ASK).status == 502
+
+
+def test_anything_else_is_500_and_says_nothing_of_itself(opened: Open) -> None:
+    running = opened()
+    running.retriever.can([Document(page_content=LEAK, metadata={LEAK: LEAK})])  # a KeyError in the turn
+    events = running.get(FREE, **ASK).events()
+    sentence = "서버 내부 오류로 추천에 실패했습니다."
+    assert [(event.name, event.status, event.message) for event in events[1:]] == [
+        ("error", 500, sentence),
+        ("close", 500, sentence),
+    ]
+    posted = running.post(FREE, **ASK)
+    assert (posted.status, posted.json()) == (500, {"status": 500, "message": sentence, "data": None})
 
 
 @pytest.mark.parametrize("name", FAULTS)

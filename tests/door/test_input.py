@@ -236,6 +236,13 @@ def test_a_post_is_a_fold_of_the_stream_that_get_sends(one: Running) -> None:
     assert answered(one, INFO, PLACE)["data"] == {"recommend": streamed[-1].data["recommend"], "challenges": items}
 
 
+def test_turns_without_a_session_share_nothing(one: Running) -> None:
+    answered(one, FREE, {"message": "비건 간식이 궁금해요"})
+    answered(one, FREE, {"message": ON_TOPIC})
+    assert "비건 간식" not in json.dumps(one.asked[-1].body["messages"], ensure_ascii=False)
+    assert "제로웨이스트" in one.asked[-1].body["messages"][-1]["content"]
+
+
 NAMES = {
     "ZERO_WASTE": ["제로웨이스트", "제로 웨이스트", "ZERO_WASTE", "zero_waste", "zero", "ZERO"],
     "PLOGGING": ["플로깅", "플 로깅", "PLOGGING", "plogging"],
