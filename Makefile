@@ -33,7 +33,7 @@ types: $(VENV)/.dev
 bench-quick: $(VENV)/.dev  ## A short run of the relay benchmark (apt-get install nginx-light).
 	$(BIN)/python benchmarks/relay.py --quick
 
-bench: $(VENV)/.dev  ## The benchmarks of docs/performance.md.
+bench: $(VENV)/.dev  ## The benchmarks whose results stand in docs/log.md.
 	$(BIN)/python benchmarks/relay.py
 	$(BIN)/python benchmarks/answer.py
 
