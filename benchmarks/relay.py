@@ -94,7 +94,7 @@ def _options() -> argparse.Namespace:
 
 def _start(servers: Servers, text: str, slots: int) -> list[Target]:
     starts: list[Callable[[], Target | None]] = [servers.nginx, servers.bare, lambda: servers.mulgil(slots)]
-    targets = [servers.engine(text)]
+    targets = [servers.engine(text, slots)]
     with tqdm(starts, desc="starting", unit="relay", leave=False) as bar:
         for start in bar:
             target = start()
@@ -196,7 +196,11 @@ def _shown(text: str) -> list[int]:
     """Return the tokens that show something: keys and quotes don't, and a space waits for what follows."""
     display = Display([Slot("", "", title=str(number)) for number in range(3)])
     tokens = [text[start : start + CHUNK] for start in range(0, len(text), CHUNK)]
-    return [index for index, token in enumerate(tokens) if any(isinstance(each, Piece) for each in list(display.feed(token)))]
+    return [
+        index
+        for index, token in enumerate(tokens)
+        if any(isinstance(each, Piece) for each in list(display.feed(token)))
+    ]
 
 
 def _checked(target: Target, reader: Reader, shown: Sequence[int]) -> list[float]:

@@ -73,10 +73,11 @@ class Servers:
         self.engine_pid = 0
         self.engine_port = 0
 
-    def engine(self, text: str) -> Target:
-        """Start the engine; every answer is `text`, at `RATE`."""
+    def engine(self, text: str, slots: int) -> Target:
+        """Start the engine; every answer is `text`, at `RATE`, and `slots` of them go at once."""
         script = self._folder / "script.json"
-        script.write_text(json.dumps({"default": {"text": text, "chunk": CHUNK, "rate": RATE}}), encoding="utf-8")
+        answer = {"text": text, "chunk": CHUNK, "rate": RATE}
+        script.write_text(json.dumps({"default": answer, "slots": slots}), encoding="utf-8")
         self.engine_port = _free_port()
         self.engine_pid = self._run(
             [_mulgil(), "engine", "scripted", "--script", str(script), "--port", str(self.engine_port)],

@@ -1,14 +1,14 @@
 """What tests share: the bundled domain, Kiwi, a small index, and gateways over them that start in milliseconds."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness import Running, Watched, script
+from harness import Open, Running, Watched, script
 from mulgil.domain.load import load_domain
 from mulgil.domain.model import Domain
 from mulgil.engines.scripted import Script, ScriptedEngine
@@ -21,8 +21,6 @@ from mulgil.retrieval.ingest import read_entries
 from mulgil.settings import load_settings
 
 PER_CATEGORY = 5
-
-Open = Callable[..., Running]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

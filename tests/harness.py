@@ -409,3 +409,6 @@ class Running:
     def becomes(self, line: str, value: float) -> None:
         """Return when a metric has this value."""
         self.until(lambda: self.metric(line) == value)
+
+
+Open = Callable[..., Running]

@@ -8,8 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from conftest import Open
-from harness import PLACE, Running, answer, script
+from harness import PLACE, Open, Running, answer, script
 
 MOST = 0.050
 """Seconds of the loop thread's own CPU time; a wall clock would count what other processes take."""

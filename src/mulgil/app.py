@@ -87,7 +87,7 @@ async def assemble(settings: Settings, parts: Parts) -> AsyncIterator[Gateway]:
     steps = Steps(parts.domain, parts.morphemes, parts.retriever, parts.client, slots, parts.mode, settings.max_tokens)
     metrics = Metrics()
     shop = Workshop(build_flow(steps), sessions, _remember(parts.domain), settings.turn_timeout)
-    book = TurnBook(shop, _lifetimes(settings), lambda: slots.check(settings.turn_timeout), metrics.ended)
+    book = TurnBook(shop, _lifetimes(settings), lambda: slots.check(settings.turn_timeout, book.running), metrics.ended)
     metrics.gauge("mulgil_turns_running", "Turns that have not ended.", lambda: book.running)
     metrics.gauge("mulgil_turns_waiting", "Turns that wait for the engine.", lambda: slots.waiting)
     desk = Desk(Wire(parts.domain), Guards(parts.domain), book, settings.heartbeat)

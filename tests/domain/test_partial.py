@@ -166,6 +166,13 @@ def test_no_text_raises_anything_but_invalid_answer(text, data):
     assert all(isinstance(value.shown, str) for value in found.values.values())
 
 
+@pytest.mark.parametrize("size", [2, 64, 10_000])
+def test_a_text_that_never_ends_is_invalid(size):
+    text = "가나" * 2500
+    with pytest.raises(InvalidAnswer):
+        fed('{"a":"', *(text[at : at + size] for at in range(0, len(text), size)))
+
+
 ENDLESS = {
     "no object": "가",
     "spaces before a key": "{ ",

@@ -4,8 +4,7 @@ import time
 
 import pytest
 
-from conftest import Open
-from harness import ON_TOPIC, PLACE, TIMEOUT, Call, Running, answer, gated, script
+from harness import ON_TOPIC, PLACE, TIMEOUT, Call, Open, Running, answer, gated, script
 
 FREE = "free-text"
 ASK = {"message": ON_TOPIC}

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from langchain_core.documents import Document
 
-from conftest import Open
-from harness import FIELDS, ON_TOPIC, TEXT, Running, answer, gated, pieces, rendered, script
+from harness import FIELDS, ON_TOPIC, TEXT, Open, Running, answer, gated, pieces, rendered, script
 from mulgil.engines.scripted import Answer, Fault, Script
 
 FREE = "free-text"

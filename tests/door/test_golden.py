@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 from langchain_core.documents import Document
 
-from conftest import Open
-from harness import BASE, OFF_TOPIC, ON_TOPIC, PLACE, Call, Running, gated, script
+from harness import BASE, OFF_TOPIC, ON_TOPIC, PLACE, Call, Open, Running, gated, script
 from mulgil.engines.scripted import Answer, Fault
 from mulgil.retrieval.base import Entry
 

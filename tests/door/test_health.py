@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from conftest import Open
-from harness import OFF_TOPIC, ON_TOPIC, STREAM, Running, Watched, answer, gated, script
+from harness import OFF_TOPIC, ON_TOPIC, STREAM, Open, Running, Watched, answer, gated, script
 from mulgil.domain.model import Domain
 from mulgil.engines.scripted import Answer, ScriptedEngine
 from mulgil.morphemes import Morphemes

@@ -7,8 +7,7 @@ import uuid
 
 import pytest
 
-from conftest import Open
-from harness import ON_TOPIC, PLACE, Call, Running, answer, gated, pieces, rendered, script
+from harness import ON_TOPIC, PLACE, Call, Open, Running, answer, gated, pieces, rendered, script
 from mulgil.engines.scripted import Answer, Fault
 
 FREE = "free-text"

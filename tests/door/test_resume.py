@@ -4,8 +4,21 @@ import uuid
 
 import pytest
 
-from conftest import Open
-from harness import OFF_TOPIC, ON_TOPIC, PLACE, TEXT, Event, Running, answer, before, gated, pieces, rendered, script
+from harness import (
+    OFF_TOPIC,
+    ON_TOPIC,
+    PLACE,
+    TEXT,
+    Event,
+    Open,
+    Running,
+    answer,
+    before,
+    gated,
+    pieces,
+    rendered,
+    script,
+)
 
 FREE = "free-text"
 GONE = (410, "이 답변은 더 이상 이어받을 수 없습니다. 다시 요청해 주세요.")

@@ -6,8 +6,7 @@ import uuid
 import pytest
 from langchain_core.documents import Document
 
-from conftest import Open
-from harness import ON_TOPIC, PLACE, TEXT, Event, Running, answer, gated, pieces, rendered, script
+from harness import ON_TOPIC, PLACE, TEXT, Event, Open, Running, answer, gated, pieces, rendered, script
 from mulgil.engines.scripted import Answer, Script
 from mulgil.retrieval.base import Entry
 

@@ -325,6 +325,16 @@ async def test_comments_alone_keep_no_stream_alive(answered):
     assert type((await fails(client))[1]) is UpstreamTimeout
 
 
+async def test_a_role_without_a_text_is_no_first_token(answered):
+    client = await answered(OK + b"\r\n" + event(delta={"role": "assistant", "content": ""}), Limits(0.02, 0.05, 60))
+    assert type((await fails(client))[1]) is UpstreamTimeout
+
+
+async def test_done_ends_the_stream_even_if_the_engine_does_not_end_its_response(answered):
+    client = await answered(OK + b"\r\n" + event("가") + b"data: [DONE]\n\n", Limits(LIMIT, LIMIT, 60))
+    assert await told(client) == ["가"]
+
+
 async def test_an_error_status_whose_body_never_comes_ends_in_time(answered):
     client = await answered(b"HTTP/1.1 500 Oops\r\ncontent-length: 100\r\n\r\n", Limits(0.05, LIMIT, LIMIT))
     assert type((await fails(client))[1]) is UpstreamTimeout

@@ -56,7 +56,7 @@ class Slots:
             self._pass_on()
 
     async def _take(self, notify: Notify) -> None:
-        if self.running < self.count and not self._waiting:
+        if self.running < self.count:  # nobody waits then: a slot goes straight to who is next
             self.running += 1
             return
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
