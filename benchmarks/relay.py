@@ -66,7 +66,7 @@ def main() -> None:
     """Measure, and print a table."""
     given = _options()
     streams, rounds = ([1, 4], 1) if given.quick else (given.streams, given.rounds)
-    text = answer_text(40 if given.quick else 85)
+    text = answer_text(50 if given.quick else 150)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         servers = Servers(folder, stack)

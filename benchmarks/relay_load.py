@@ -13,7 +13,7 @@ import httptools
 from relay_servers import RATE, Target
 
 _LAST_CHUNK = b"0\r\n\r\n"
-_SPREAD = 0.030
+_SPREAD = 0.050
 """Seconds between the starts of two streams: a turn's fixed work must not make a queue of its own."""
 _GOLDEN = 0.6180339887
 """Spreads the streams' phases evenly between two tokens, however many there are."""

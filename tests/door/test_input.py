@@ -138,11 +138,12 @@ def test_a_body_that_is_no_json_object_is_refused(idle: Running, body: bytes) ->
     assert (call.status, call.json()) == (422, {"status": 422, "message": BODY, "data": None})
 
 
-@pytest.mark.parametrize("depth", [50, 200, 900, 970, 990])
-def test_a_value_nested_deep_is_refused_like_any_that_is_no_text(idle: Running, depth: int) -> None:
-    body = b'{"message":' + b"[" * depth + b"]" * depth + b"}"
-    call = idle.request("POST", f"{BASE}/{FREE}", {"content-type": "application/json"}, body)
-    assert (call.status, call.json()["message"]) in {(422, SHORT), (422, BODY)}
+def test_a_value_nested_to_any_depth_is_refused_like_any_that_is_no_text(idle: Running) -> None:
+    for depth in (50, 200, *range(900, 1000)):  # about where Python's recursion ends
+        body = b'{"message":' + b"[" * depth + b"]" * depth + b"}"
+        call = idle.request("POST", f"{BASE}/{FREE}", {"content-type": "application/json"}, body)
+        assert (call.status, call.json()["message"]) in {(422, SHORT), (422, BODY)}, depth
+        call.close()
 
 
 def test_a_huge_body_is_refused_in_a_sentence(idle: Running) -> None:
@@ -334,6 +335,7 @@ RAW = [
     ("vegan%2520%25zz", "vegan%20%zz"),
     ("vegan+50%2525", "vegan 50%25"),
     ("vegan%2525ff", "vegan%ff"),
+    ("%EB%B9%84%EA%B1%B4%2520%EC%8B%9D%EB%8B%A8", "비건%20식단"),
     ("vegan%2Bfood", "vegan+food"),
     ("vegan%25FFfood", "vegan%FFfood"),
     ("vegan%25ED%25A0%2580food", "vegan%ED%A0%80food"),
@@ -392,11 +394,9 @@ raw_values = st.one_of(
     st.text(alphabet="%0123456789aAfF+&=;/?:@ㄱ가", max_size=40).map(lambda text: quote(text, safe="%+&=;/?:@")),
 )
 names = st.sampled_from(["message", "location", "workType", "category", "sessionId", "turnId", "x", ""])
-values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=60),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=5,
-)
+plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=60)
+flat = plain | st.lists(plain, max_size=3) | st.dictionaries(st.text(max_size=5), plain, max_size=3)
+values = flat | st.lists(flat, max_size=3) | st.dictionaries(st.text(max_size=5), flat, max_size=3)
 
 
 @usual

@@ -35,7 +35,7 @@ class Guards:
     def request(self, kind: Kind, raw: Mapping[str, object], owner: str = "") -> Request:
         """Return who asks what, unchecked: enough to find a turn that exists."""
         session = raw.get("sessionId")
-        asked = tuple(_asked(raw.get(name)) for name in self.names(kind))
+        asked = tuple(repr(_text(raw.get(name))) for name in self.names(kind))
         return Request(clean(session) or None if isinstance(session, str) else None, owner, (kind, *asked))
 
     def question(self, kind: Kind, raw: Mapping[str, object]) -> Question:
@@ -96,11 +96,6 @@ def event_id(text: str) -> tuple[str, int] | None:
     """Return turn id and number of an event's id, or None if it is none of ours."""
     match = _EVENT_ID.fullmatch(text.strip().lower())
     return (match[1], int(match[2])) if match else None
-
-
-def _asked(value: object) -> str:
-    # Of what is no text only the type: it may be nested too deep to be written out, and starts no turn anyway.
-    return repr(clean(value)) if isinstance(value, str) else type(value).__name__
 
 
 def _text(value: object) -> object:
