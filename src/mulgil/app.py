@@ -18,6 +18,7 @@ from mulgil.door.guards import Guards
 from mulgil.door.metrics import Metrics
 from mulgil.door.routes import Desk
 from mulgil.door.wire import Wire
+from mulgil.engines import models
 from mulgil.engines.client import Client
 from mulgil.engines.slots import Slots
 from mulgil.flow.graph import build_flow
@@ -58,7 +59,7 @@ def mode_of(settings: Settings) -> prompt.Mode:
         return "generate"
     if settings.describe != "auto":
         return settings.describe
-    bundled = settings.engine == "llamacpp" and not settings.model
+    bundled = settings.engine == "llamacpp" and settings.model in {"", *models.KNOWN}
     return "entry" if bundled else "model"
 
 

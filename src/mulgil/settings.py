@@ -40,7 +40,7 @@ class Settings(BaseSettings):
         "catalogue", description="`catalogue`: challenges are catalogue entries; `generate`: the model writes them."
     )
     describe: Literal["auto", "model", "entry"] = Field(
-        "auto", description="Who writes descriptions. `auto`: the entries for the bundled model, else the model."
+        "auto", description="Who writes descriptions. `auto`: the entries for a known small model, else the model."
     )
     slots: int = Field(4, ge=1, le=256, description="Answers that the engine writes at once.")
     context: int = Field(4096, ge=1024, description="Tokens of context for each of them.")
