@@ -138,6 +138,13 @@ class BadBody(InvalidInput):
     status = 422
 
 
+class BadRequest(Refused):
+    """The bytes are no HTTP request."""
+
+    code = "bad_request"
+    status = 400
+
+
 class Gone(Refused):
     """The turn is unknown here, expired, or another session's."""
 

@@ -2,7 +2,7 @@
 
 Their order:
 
-    TurnStarted  Queued*  Sources?  (Piece | Item)*  Closed            a whole answer
+    TurnStarted  Sources?  Queued*  (Piece | Item)*  Closed            a whole answer
     TurnStarted  (any of the above)*  Failed  Closed                   a turn that ended early
 
 Exactly one `Closed`, last. `concat(piece.text)` is the answer rendered as text.

@@ -8,12 +8,13 @@ import re
 import signal
 import socket
 from collections.abc import Iterator
+from typing import ClassVar
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from mulgil.app import Gateway
-from mulgil.errors import SetupError
+from mulgil.errors import BadRequest, SetupError
 from mulgil.settings import Settings
 
 _USER_TIMEOUT_MS = 20_000
@@ -22,6 +23,19 @@ _UPGRADE = re.compile(rb"\r\nupgrade(?=[ \t]*:)", re.IGNORECASE)
 
 class Protocol(HttpToolsProtocol):
     """HTTP/1.1 only: an offer to upgrade, which Java's client makes on every new connection, is not looked at."""
+
+    refusal: ClassVar[bytes] = b""
+    """The body for bytes that are no HTTP request."""
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer in the contract's form."""
+        del msg
+        head = (
+            "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json; charset=utf-8\r\n"
+            f"content-length: {len(self.refusal)}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + self.refusal)
+        self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         """Hide the offer: httptools would skip the request's body, and read nothing more on the connection."""
@@ -82,13 +96,14 @@ def listen(settings: Settings) -> socket.socket:
 
 def configuration(gateway: Gateway) -> uvicorn.Config:
     """Return how uvicorn serves a gateway."""
+    body = gateway.desk.wire.refusal(BadRequest())[1]
     return uvicorn.Config(
         gateway.application,
         log_config=None,
         access_log=False,  # query strings hold what people write
         lifespan="off",
         loop="none",
-        http=Protocol,
+        http=type("GatewayProtocol", (Protocol,), {"refusal": body}),
         ws="none",
         server_header=False,
         timeout_graceful_shutdown=1,

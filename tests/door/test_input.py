@@ -1,6 +1,7 @@
 """The contract's table of errors, row by row, for each of the three kinds of client, and how input is decoded."""
 
 import json
+import socket
 import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from harness import BASE, OFF_TOPIC, ON_TOPIC, PLACE, STREAM, Running, Watched, script
+from harness import BASE, OFF_TOPIC, ON_TOPIC, PLACE, STREAM, TIMEOUT, Running, Watched, script
 from mulgil.domain.model import Domain
 from mulgil.engines.scripted import ScriptedEngine
 from mulgil.morphemes import Morphemes
@@ -427,3 +428,15 @@ def test_any_body_gets_one_of_the_contracts_answers(one: Running, kind: str, fie
     assert list(told) == ["status", "message", "data"]
     assert told["status"] == call.status in ANSWERS
     call.close()
+
+
+@pytest.mark.parametrize(
+    "start", [b"GET /\xec\xb1\x8c HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", b"HELLO\r\n\r\n"]
+)
+def test_bytes_that_are_no_http_get_the_contracts_form(gateway: Running, start: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", gateway.port), TIMEOUT) as raw:
+        raw.settimeout(TIMEOUT)
+        raw.sendall(start)
+        head, _, body = b"".join(iter(lambda: raw.recv(4096), b"")).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(body) == {"status": 400, "message": "올바른 HTTP 요청이 아닙니다.", "data": None}

@@ -44,6 +44,7 @@ _SENTENCES = (
     "method_not_allowed",
     "unsupported_media_type",
     "internal",
+    "bad_request",
 )
 _SENTENCES_PER_FIELD = ("required", "too_long", "not_text")
 
