@@ -128,16 +128,14 @@ def main() -> None:
     given = parser.parse_args()
     results: dict[str, Any] = {}
     print(f"model {given.model}, seconds, median (least to most)\n")
+    print("| what | n | cards | first piece | whole answer | pieces/s |\n|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as data:
         for cache in (True, False):
             name = "cache on" if cache else "cache off"
             single, third = asyncio.run(measure(data, given.model, given.questions, cache=cache))
             results |= {name: list(map(asdict, single)), f"{name}, third turn": list(map(asdict, third))}
-            if cache:
-                lines = []
-            lines += [row(f"one question, {name}", single), row(f"third turn, {name}", third)]
-    print("| what | n | cards | first piece | whole answer | pieces/s |\n|---|---|---|---|---|---|")
-    print("\n".join(lines))
+            print(row(f"one question, {name}", single))
+            print(row(f"third turn, {name}", third), flush=True)
     if given.json:
         given.json.write_text(json.dumps(results, indent=1), encoding="utf-8")
 

@@ -19,7 +19,9 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import statistics
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -39,6 +41,7 @@ from relay_table import Sample, machine, table
 def main() -> None:
     """Measure, and print a table."""
     given = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     streams, rounds = ([1, 4], 1) if given.quick else (given.streams, given.rounds)
     text = answer_text(50 if given.quick else 150)
     with contextlib.ExitStack() as stack:
