@@ -1,10 +1,12 @@
 """The chat page as people meet it: a real Chromium before a real gateway, with the scripted engine behind it."""
 
+import os
 from typing import Any
 
 import pytest
 
-pytest.importorskip("playwright", reason="playwright is missing: pip install -e '.[browser]'")
+if os.environ.get("CI") != "true":  # there a missing package must fail
+    pytest.importorskip("playwright", reason="playwright is missing: pip install -e '.[browser]'")
 
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
